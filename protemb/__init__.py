@@ -1,0 +1,3 @@
+"""protemb: train, compare and explain protein sequence embeddings."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,17 @@
+"""Fixtures shared by every test."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of the real data sets (PROTEMB_DATA); CI must have it, a user need not."""
+    folder = os.environ.get("PROTEMB_DATA")
+    if folder and Path(folder).is_dir():
+        return Path(folder).resolve()
+    if os.environ.get("CI"):
+        pytest.fail(f"PROTEMB_DATA: got {folder!r}, expected the folder of the real data sets")
+    pytest.skip("set PROTEMB_DATA to the folder of the real data sets")
