@@ -1,0 +1,1 @@
+"""Tokens in, states and vectors out: batches, encoders, poolings, classifier, checkpoints."""

@@ -1,0 +1,87 @@
+"""What every encoder offers, and the residue table they all start from.
+
+Shape letters: B = sequences, L = longest of them, D = features per residue, V = alphabet size.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from protemb.errors import ConfigError
+
+TABLE_KINDS = ("learned", "random_frozen")
+
+
+class Encoder(nn.Module, ABC):
+    """Turns residues into states at named levels.
+
+    Concrete encoders are final: wrap one, never extend it.
+
+    Attributes:
+        levels: names of what can be read, from the input side to the output side.
+        alphabet_size: letters the encoder knows; the padding token is this number.
+    """
+
+    levels: tuple[str, ...]
+    alphabet_size: int
+
+    @abstractmethod
+    def dim(self, level: str) -> int:
+        """Features per residue at a level."""
+
+    def backward_dim(self, level: str) -> int:
+        """How many of these features (the last ones) were computed from right to left."""
+        return 0
+
+    @abstractmethod
+    def forward(
+        self, tokens_BL: Tensor, lengths_B: Tensor, levels: Sequence[str] = ("states",)
+    ) -> dict[str, Tensor]:
+        """Return states_BLD for each level asked for; rows past a sequence's end are zero."""
+
+    def table_at(self, level: str) -> "ResidueTable | None":
+        """The residue table whose rows this level is, when it is nothing but that."""
+        return None
+
+    def check_level(self, level: str) -> None:
+        """Raise ConfigError unless this encoder has the level."""
+        if level not in self.levels:
+            raise ConfigError("level", level, f"one of {', '.join(self.levels)}")
+
+
+class ResidueTable(nn.Module):
+    """One row of features per letter; the padding row is zero.
+
+    Args:
+        alphabet_size: letters V; the table has V + 1 rows, the last for padding.
+        dim: features per residue.
+        kind: `learned`, or `random_frozen`: drawn once (standard normal) and never trained, the
+            control that shows what learning the table adds.
+    """
+
+    def __init__(self, alphabet_size: int, dim: int, kind: str = "learned") -> None:
+        super().__init__()
+        if kind not in TABLE_KINDS:
+            raise ConfigError("encoder.table", kind, f"one of {', '.join(TABLE_KINDS)}")
+        self.alphabet_size, self.dim = alphabet_size, dim
+        self.rows = nn.Embedding(alphabet_size + 1, dim, padding_idx=alphabet_size)
+        self.rows.weight.requires_grad_(kind == "learned")
+
+    def forward(self, tokens_BL: Tensor) -> Tensor:
+        """Return the residues' rows, states_BLD."""
+        return self.rows(tokens_BL)
+
+    def mean(self, tokens_BL: Tensor, lengths_B: Tensor) -> Tensor:
+        """Return the mean row of each sequence, vectors_BD, from residue counts.
+
+        Counting and one small matrix product replace the (B, L, D) gather: the same sum in another
+        order.
+        """
+        B, width = len(tokens_BL), self.alphabet_size + 1
+        cells_BL = tokens_BL + torch.arange(0, B * width, width, device=tokens_BL.device)[:, None]
+        counts_BV = torch.bincount(cells_BL.view(-1), minlength=B * width).view(B, width)
+        weight_VD = self.rows.weight
+        shares_BV = counts_BV.to(weight_VD.dtype) / lengths_B.to(weight_VD.device)[:, None]
+        return shares_BV[:, :-1] @ weight_VD[:-1]

@@ -1,0 +1,1 @@
+"""Text in, tokens out: reading, labels, token stores, splits. Knows nothing of torch."""
