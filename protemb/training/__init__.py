@@ -1,0 +1,1 @@
+"""Lightning: batches, loss, metrics, baselines, history."""

@@ -1,0 +1,136 @@
+"""Labelled batches for Lightning: planned by residue budget, the same on any number of devices.
+
+Shape letters: N = records, B = records in the batch, L = longest of them, C = classes.
+"""
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from protemb.errors import ConfigError
+from protemb.models.batches import TokenBatch, collate, plan_batches
+from protemb.sequences.dataset import LabelledSet
+from protemb.sequences.splits import Split
+
+CLASS_WEIGHTS = ("balanced", "none")
+
+LabelledBatch = tuple[TokenBatch, Tensor, Tensor]
+"""(tokens, labels_B, weights_B)."""
+
+
+class SequenceData(pl.LightningDataModule):
+    """Training and validation batches of a labelled set.
+
+    Every batch is planned for the whole job and its rows are dealt to the devices, with weights
+    that make the averaged gradient that of one device. So the number of devices changes the speed
+    and not the result.
+
+    Args:
+        data: the records.
+        split: which of them train and validate.
+        residues: budget of padded residues in a batch (over all devices).
+        max_records: most records in a batch (over all devices).
+        class_weights: `balanced` weighs every class the same, `none` every record.
+        seed: order of the batches, with the epoch.
+        positions: give the batches the records' positions.
+    """
+
+    def __init__(
+        self,
+        data: LabelledSet,
+        split: Split,
+        *,
+        residues: int = 32_768,
+        max_records: int = 64,
+        class_weights: str = "balanced",
+        seed: int = 0,
+        positions: bool = False,
+    ) -> None:
+        super().__init__()
+        if class_weights not in CLASS_WEIGHTS:
+            raise ConfigError(
+                "task.class_weights", class_weights, f"one of {', '.join(CLASS_WEIGHTS)}"
+            )
+        if positions and "position" not in data.fields:
+            raise ConfigError("pooling", "position", "data with a position (data.source.position)")
+        self.data, self.split = data, split
+        self.residues, self.max_records, self.seed = residues, max_records, seed
+        self.positions_N = data.fields["position"] if positions else None
+        sizes_C = np.bincount(data.labels_N[split.train], minlength=len(data.label_names))
+        self.class_weights_C = np.ones(len(sizes_C))
+        if class_weights == "balanced":
+            # A class that training never sees gets the weight of a class with one record.
+            self.class_weights_C = len(split.train) / (len(sizes_C) * np.maximum(sizes_C, 1))
+
+    @property
+    def long_records(self) -> int:
+        """Training records longer than the budget: each is a batch of its own."""
+        return int((self.data.store.lengths_N[self.split.train] > self.residues).sum())
+
+    def plan(self, records: np.ndarray, epoch: int | None) -> list[np.ndarray]:
+        """Record indices of every batch; `epoch` None is evaluation order."""
+        batches = plan_batches(
+            self.data.store.lengths_N[records],
+            residues=self.residues,
+            max_records=self.max_records,
+            seed=None if epoch is None else self.seed,
+            epoch=epoch or 0,
+        )
+        return [records[batch] for batch in batches]
+
+    def batch(self, records: np.ndarray, rank: int = 0, devices: int = 1) -> LabelledBatch:
+        """Collate one device's share of a planned batch.
+
+        A device that gets no row computes the first one with weight zero: every device must take
+        part in every step.
+        """
+        weights = self.class_weights_C[self.data.labels_N[records]]
+        weights = weights / weights.sum() * devices
+        mine = slice(rank, None, devices)
+        if rank >= len(records):
+            mine, weights = slice(0, 1), np.zeros(1)
+        chosen = records[mine]
+        tokens = collate(
+            [self.data.store.tokens(record) for record in chosen],
+            self.data.store.alphabet.size,
+            None if self.positions_N is None else self.positions_N[chosen],
+        )
+        labels_B = torch.from_numpy(self.data.labels_N[chosen])
+        return tokens, labels_B, torch.from_numpy(weights[mine].astype(np.float32))
+
+    def train_dataloader(self) -> DataLoader:
+        """Batches in an order that is a function of (seed, epoch)."""
+        # batch_size=None: an item of the data set is a whole batch.
+        return DataLoader(_Planned(self, self.split.train, shuffled=True), batch_size=None)
+
+    def val_dataloader(self) -> DataLoader:
+        """Batches of the validation part, longest first."""
+        return DataLoader(_Planned(self, self.split.validation, shuffled=False), batch_size=None)
+
+
+class _Planned(Dataset):
+    """Item i is batch i of the current epoch.
+
+    The epoch is asked for when a batch is fetched, never before: Lightning makes iterators ahead
+    of time, and a resumed run must continue with the order of its own epoch.
+    """
+
+    def __init__(self, source: SequenceData, records: np.ndarray, shuffled: bool) -> None:
+        self.source, self.records, self.shuffled = source, records, shuffled
+        self.epoch: int | None = None
+        self.batches = source.plan(records, 0 if shuffled else None)
+        if shuffled:
+            self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> LabelledBatch:
+        trainer = self.source.trainer
+        assert trainer is not None, "Lightning attaches the trainer"
+        if self.shuffled and self.epoch != trainer.current_epoch:
+            self.epoch = trainer.current_epoch
+            self.batches = self.source.plan(self.records, self.epoch)
+        return self.source.batch(self.batches[index], trainer.global_rank, trainer.world_size)

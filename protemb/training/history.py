@@ -1,0 +1,61 @@
+"""Callbacks that count: the history of every epoch, and the residues per second."""
+
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+
+from protemb.training.data import LabelledBatch
+
+
+class History(pl.Callback):
+    """Keeps each epoch's metrics, through interruptions: they travel in the checkpoint.
+
+    `rows` has one dict per epoch: epoch (from 1), residues per second, and every logged metric.
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, float]] = []
+        self._residues, self._seconds, self._started = 0, 0.0, 0.0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Start counting anew."""
+        self._residues, self._seconds = 0, 0.0
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, module: pl.LightningModule, batch: LabelledBatch, index: int
+    ) -> None:
+        """Note the time."""
+        self._started = time.perf_counter()
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        module: pl.LightningModule,
+        outputs: Any,
+        batch: LabelledBatch,
+        index: int,
+    ) -> None:
+        """Show the rate in the progress bar."""
+        self._seconds += time.perf_counter() - self._started
+        self._residues += int(batch[0].lengths_B.sum()) * trainer.world_size
+        rate = self._residues / self._seconds
+        module.log("residues/s", rate, on_step=True, on_epoch=False, prog_bar=True, logger=False)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Append the epoch's row (validation has run by now)."""
+        row = {"epoch": trainer.current_epoch + 1, "residues_per_second": 0.0}
+        if self._seconds:
+            row["residues_per_second"] = round(self._residues / self._seconds, 1)
+        for name, value in trainer.callback_metrics.items():
+            if "/" in name and name != "residues/s":
+                row[name] = float(value)
+        self.rows.append(row)
+
+    def state_dict(self) -> dict[str, Any]:
+        """For the checkpoint."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """From the checkpoint."""
+        self.rows = list(state["rows"])

@@ -1,0 +1,117 @@
+"""The Lightning side of a classifier: loss, optimizer, validation metrics, recipe.
+
+Shape letters: B = records in the batch, C = classes.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+from protemb.models.checkpoint import RECIPE_KEY
+from protemb.models.classifier import SequenceClassifier
+from protemb.training.data import LabelledBatch
+
+
+class ClassifierModule(pl.LightningModule):
+    """Trains a `SequenceClassifier`.
+
+    Args:
+        classifier: the network. Its weights stand in checkpoints under `classifier.`.
+        recipe: plain values that rebuild the network; stored in every checkpoint.
+        optimizer: called with the parameters.
+        scheduler: called with the optimizer, stepped after each epoch; None for a constant rate.
+        objective: metric that a scheduler may watch.
+        label_smoothing: share of the target spread over all classes.
+        seed: dropout masks are a function of (seed, epoch, batch, device).
+    """
+
+    def __init__(
+        self,
+        classifier: SequenceClassifier,
+        recipe: Mapping[str, Any],
+        *,
+        optimizer: Callable[[Iterable[Tensor]], torch.optim.Optimizer],
+        scheduler: Callable[[torch.optim.Optimizer], Any] | None = None,
+        objective: str = "val/balanced_accuracy",
+        label_smoothing: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.recipe = dict(recipe)
+        self.make_optimizer, self.make_scheduler = optimizer, scheduler
+        self.objective, self.label_smoothing, self.seed = objective, label_smoothing, seed
+        self.val_confusion = MulticlassConfusionMatrix(len(recipe["labels"]))
+        self.val_loss = MeanMetric()
+
+    def on_train_batch_start(self, batch: LabelledBatch, batch_idx: int) -> None:
+        """Seed the dropout masks, so that a resumed run draws the same ones."""
+        key = (self.seed, self.current_epoch, batch_idx, self.global_rank)
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]))
+
+    def _losses(self, batch: LabelledBatch) -> tuple[Tensor, Tensor]:
+        tokens, labels_B, _ = batch
+        logits_BC = self.classifier(tokens.tokens_BL, tokens.lengths_B, tokens.positions_B)
+        losses_B = F.cross_entropy(
+            logits_BC.float(), labels_B, label_smoothing=self.label_smoothing, reduction="none"
+        )
+        return logits_BC, losses_B
+
+    def training_step(self, batch: LabelledBatch, _batch_idx: int) -> Tensor:
+        """Weighted cross-entropy of this device's share of the batch."""
+        _, losses_B = self._losses(batch)
+        loss = (losses_B * batch[2]).sum()
+        self.log(
+            "train/loss",
+            loss,
+            on_step=False,
+            on_epoch=True,
+            prog_bar=True,
+            sync_dist=True,
+            batch_size=1,
+        )
+        return loss
+
+    def validation_step(self, batch: LabelledBatch, _batch_idx: int) -> None:
+        """Count this device's share; rows of weight zero are another device's."""
+        logits_BC, losses_B = self._losses(batch)
+        counted_B = batch[2] > 0
+        self.val_loss.update(losses_B[counted_B])
+        self.val_confusion.update(logits_BC.argmax(1)[counted_B], batch[1][counted_B])
+
+    def on_validation_epoch_end(self) -> None:
+        """Log loss, balanced accuracy and macro-F1 over the classes that are present."""
+        counts_CC = self.val_confusion.compute().double()
+        true_C, predicted_C, right_C = counts_CC.sum(1), counts_CC.sum(0), counts_CC.diag()
+        present_C = true_C > 0
+        f1_C = 2 * right_C / (true_C + predicted_C).clamp_min(1)
+        values = {
+            "val/loss": self.val_loss.compute(),
+            "val/balanced_accuracy": (right_C / true_C.clamp_min(1))[present_C].mean(),
+            "val/macro_f1": f1_C[present_C].mean(),
+        }
+        self.val_confusion.reset()
+        self.val_loss.reset()
+        for name, value in values.items():
+            # Synchronised by the metrics already.
+            self.log(name, value.float(), prog_bar=name == self.objective, rank_zero_only=False)
+
+    def configure_optimizers(self) -> Any:
+        """Optimizer over the parameters that train, and the scheduler if there is one."""
+        trained = [p for p in self.parameters() if p.requires_grad]
+        optimizer = self.make_optimizer(trained)
+        if self.make_scheduler is None:
+            return optimizer
+        scheduler = {"scheduler": self.make_scheduler(optimizer), "monitor": self.objective}
+        return {"optimizer": optimizer, "lr_scheduler": scheduler}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put the recipe beside the weights."""
+        checkpoint[RECIPE_KEY] = self.recipe
