@@ -1,0 +1,1 @@
+"""What the commands do: one seam between Hydra and the program."""

@@ -1,0 +1,22 @@
+"""Hydra's callback at the end of a sweep; light, because Hydra loads it for every command."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+
+class SweepSummary(Callback):
+    """When all jobs have ended, summarise their folders."""
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """Write the summary and print it; exit code 1 if a point failed."""
+        from protemb.apps.sweep import summarise
+        from protemb.apps.train import is_first_process
+
+        if is_first_process():
+            records = summarise(Path(config.hydra.sweep.dir))
+            if any(record["status"] != "done" for record in records):
+                sys.exit(1)

@@ -1,0 +1,58 @@
+"""Folder names of runs and sweeps: functions of what the user asked for.
+
+The same command gets the same folder, so running it again finds what is done already. This module
+is imported before Hydra composes, so it stays light.
+"""
+
+import hashlib
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+# Where and how a job runs does not change what it computes.
+NOT_IN_NAMES = ("hydra.", "hydra/", "paths", "resume", "logger", "out_dir", "--", "-m")
+_LONGEST = 80
+
+
+def run_name(overrides: Sequence[str]) -> str:
+    """Folder name of a run: readable, safe, and different for different overrides.
+
+    >>> run_name(["seed=1", "encoder=lstm"]).startswith("encoder=lstm,seed=1-")
+    True
+    >>> run_name(["encoder=lstm", "seed=1"]) == run_name(["seed=1", "encoder=lstm"])
+    True
+    >>> run_name([])[:9], run_name(["data.source.path=../../x"])[:24]
+    ('defaults-', 'data.source.path=_._._x-')
+    """
+    chosen = sorted(item for item in overrides if not item.startswith(NOT_IN_NAMES))
+    digest = hashlib.sha256("\n".join(chosen).encode()).hexdigest()[:6]
+    text = re.sub(r"[^\w.,=+-]+|\.{2,}", "_", ",".join(chosen))[:_LONGEST] or "defaults"
+    return f"{text}-{digest}"
+
+
+def sweep_name(arguments: Sequence[str]) -> str:
+    """Folder name of a sweep, from the command line's arguments."""
+    return f"sweep-{run_name(arguments)}"
+
+
+def parent_name(path: str) -> str:
+    """Name of the folder that a path lies in: a run's sweep."""
+    return Path(path).parent.name
+
+
+def register_resolvers() -> None:
+    """Make `${run_name:...}` and `${sweep_name:}` known to configs.
+
+    The sweep's name is read once, in the process that launches it; its jobs inherit the cached
+    value with the config.
+    """
+    OmegaConf.register_new_resolver("run_name", run_name, replace=True)
+    OmegaConf.register_new_resolver(
+        "parent_name", lambda path: Path(path).parent.name, replace=True
+    )
+    OmegaConf.register_new_resolver(
+        "sweep_name", lambda: sweep_name(sys.argv[1:]), replace=True, use_cache=True
+    )

@@ -1,0 +1,188 @@
+"""What a run leaves behind and what it prints: predictions, vectors, figures, the result table."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.table import Table
+
+from protemb import __version__
+from protemb.analysis import figures, maps
+from protemb.errors import ConfigError
+from protemb.files import whole_file
+from protemb.intervals import Interval
+from protemb.models.checkpoint import TrainedClassifier
+from protemb.sequences.dataset import LabelledSet
+from protemb.sequences.partition import Split
+from protemb.training.metrics import confusion
+from protemb.vectors.embed import choose_embedder, embed_records
+from protemb.vectors.table import VectorTable
+
+OBJECTIVE = "balanced_accuracy"
+COLUMNS = {
+    OBJECTIVE: "balanced accuracy",
+    "macro_f1": "macro F1",
+    "mcc": "MCC",
+    "auroc": "AUROC",
+    "log_loss": "log loss",
+    "calibration_error": "ECE",
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Everything that a finished training knows.
+
+    Attributes:
+        values: the config.
+        data: the records.
+        split: their parts.
+        model: the best checkpoint.
+        probabilities: class probabilities of the validation and test records, by part.
+        scores: test scores by row of the table (the network first, then baselines).
+        history: one dict per epoch.
+        label: the network's name in tables.
+    """
+
+    values: Mapping[str, Any]
+    data: LabelledSet
+    split: Split
+    model: TrainedClassifier
+    probabilities: Mapping[str, np.ndarray]
+    scores: Mapping[str, Mapping[str, Interval]]
+    history: Sequence[Mapping[str, float]]
+    label: str
+
+    @property
+    def best_epoch(self) -> int:
+        """Epoch (from 1) that the objective chose; the first of equals."""
+        sign = 1 if self.values["objective_mode"] == "max" else -1
+        values = [sign * row[self.values["objective"]] for row in self.history]
+        return int(self.history[int(np.argmax(values))]["epoch"])
+
+
+def save_outcome(outcome: Outcome, folder: Path) -> None:
+    """Write predictions, history, vectors and figures into a run folder."""
+    write_predictions(outcome, folder / "predictions.parquet")
+    write_history(outcome.history, folder / "history.csv")
+    tables = {name: vector_table(outcome, name) for name in outcome.values["vectors"]}
+    for table in tables.values():
+        name = f"{table.attributes['level']}-{table.attributes['pooling']}.h5"
+        table.write(folder / "vectors" / name)
+    if outcome.values["figures"]:
+        draw_figures(outcome, tables, folder / "figures")
+
+
+def write_predictions(outcome: Outcome, path: Path) -> None:
+    """One row per validation and test record: id, part, group, label, predicted, probabilities."""
+    data, names = outcome.data, np.array(outcome.data.label_names)
+    parts = []
+    for part, probabilities_NC in outcome.probabilities.items():
+        records = outcome.split.parts[part]
+        columns: dict[str, Any] = {
+            "id": [data.store.id(record) for record in records],
+            "part": [part] * len(records),
+            "group": data.sequences_N[records],
+            "label": names[data.labels_N[records]].tolist(),
+            "predicted": names[probabilities_NC.argmax(1)].tolist(),
+        }
+        columns |= {f"p({name})": probabilities_NC[:, c] for c, name in enumerate(names)}
+        parts.append(pa.table(columns))
+    with whole_file(path) as part_path:
+        pq.write_table(pa.concat_tables(parts), part_path)
+
+
+def write_history(history: Sequence[Mapping[str, float]], path: Path) -> None:
+    """One row per epoch."""
+    with whole_file(path) as part, open(part, "w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, sorted({name for row in history for name in row}))
+        writer.writeheader()
+        writer.writerows(history)
+
+
+def vector_table(outcome: Outcome, name: str) -> VectorTable:
+    """Vectors of all records; `name` is `own` or level/pooling."""
+    level, pooling = None, None
+    if name != "own":
+        level, slash, pooling = name.partition("/")
+        if not slash:
+            raise ConfigError("vectors", name, "own, or level/pooling such as table/mean")
+    embedder = choose_embedder(outcome.model.model, level, pooling)
+    data = outcome.data
+    vectors_ND = embed_records(
+        embedder,
+        data.store,
+        np.arange(len(data)),
+        positions_M=data.fields.get("position") if embedder.pooling.needs_positions else None,
+        residues=outcome.values["task"]["residues"],
+        device=next(embedder.parameters()).device,
+    )
+    attributes = {
+        "level": embedder.level,
+        "pooling": embedder.pooling_name,
+        "model": outcome.label,
+        "checkpoint": outcome.model.sha256,
+        "alphabet": data.store.alphabet.name,
+        "data": data.fingerprint,
+        "protemb": __version__,
+    }
+    labels_N = np.array(data.label_names)[data.labels_N]
+    return VectorTable(list(data.store.ids()), vectors_ND, labels_N, attributes)
+
+
+def draw_figures(outcome: Outcome, tables: Mapping[str, VectorTable], folder: Path) -> None:
+    """Confusion matrix, learning curves, scores beside baselines, t-SNE of the test records."""
+    data, test = outcome.data, outcome.split.test
+    predicted_N = outcome.probabilities["test"].argmax(1)
+    counts_CC = confusion(data.labels_N[test], predicted_N, len(data.label_names))
+    figures.confusion_matrix(counts_CC, data.label_names, folder / "confusion.png")
+    figures.learning_curves(outcome.history, folder / "learning.png", outcome.best_epoch)
+    figures.scores_figure(
+        [(name, row["balanced_accuracy"]) for name, row in outcome.scores.items()],
+        folder / "scores.png",
+        ours=(outcome.label,),
+        metric="balanced accuracy on the test part",
+        chance=1 / len(data.label_names),
+    )
+    labels_N = np.array(data.label_names)[data.labels_N[test]]
+    panels = [
+        (
+            f"{table.attributes['level']} / {table.attributes['pooling']}",
+            maps.tsne(table.vectors_ND[test], seed=outcome.values["seed"], stratify=labels_N),
+        )
+        for table in tables.values()
+    ]
+    if panels:
+        figures.map_figure(panels, labels_N, folder / "tsne.png")
+
+
+def score_table(scores: Mapping[str, Mapping[str, Interval]], title: str) -> Table:
+    """Rows sorted by balanced accuracy, best first."""
+    table = Table(title=title, title_justify="left", header_style="bold")
+    table.add_column("model", no_wrap=True)
+    for heading in COLUMNS.values():
+        table.add_column(heading, justify="right")
+    ranked = sorted(scores.items(), key=lambda item: -item[1]["balanced_accuracy"].value)
+    for name, row in ranked:
+        # Intervals of the other scores are in result.json: a table must fit a terminal.
+        others = [f"{row[metric].value:.3f}" for metric in COLUMNS if metric != OBJECTIVE]
+        table.add_row(name, str(row[OBJECTIVE]), *others)
+    return table
+
+
+def print_outcome(outcome: Outcome, folder: Path) -> None:
+    """Show the result table and where everything is."""
+    test = outcome.split.test
+    distinct = len(np.unique(outcome.data.sequences_N[test]))
+    title = (
+        f"{outcome.values['data']['name']}, split {outcome.split.method}: {len(test)} test records,"
+        f" {distinct} distinct sequences [95 % interval over these]"
+    )
+    Console().print(score_table(outcome.scores, title))
+    print(f"Best epoch {outcome.best_epoch} of {len(outcome.history)}. Results: {folder}")

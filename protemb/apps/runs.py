@@ -1,0 +1,136 @@
+"""A run is a folder: what it holds, whether it is done, whether it can go on."""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from protemb import __version__
+from protemb.files import content_key, hash_file, write_json
+
+RESULT = "result.json"
+PACKAGES = (
+    "torch",
+    "pytorch-lightning",
+    "hydra-core",
+    "omegaconf",
+    "numpy",
+    "scikit-learn",
+)
+
+
+class RunFolder:
+    """One run's folder.
+
+    Args:
+        path: the folder.
+        key: content key of everything that decides the result. A folder with another key holds
+            the result of something else; it is moved aside, never reused.
+    """
+
+    def __init__(self, path: Path, key: str) -> None:
+        self.path, self.key = path, key
+        self.started = time.time()
+
+    def finished(self) -> dict[str, Any] | None:
+        """The record of this very run, when it is done."""
+        record = read_result(self.path)
+        done = record is not None and record["key"] == self.key and record["status"] == "done"
+        return record if done else None
+
+    def begin(self, resume: bool) -> Path | None:
+        """Make the folder ready; return the checkpoint to continue from, if there is one."""
+        record = read_result(self.path)
+        same = record is not None and record["key"] == self.key
+        if record is not None and not (same and resume):
+            self._set_aside(record)
+        self.write("running")
+        return self.resumable()
+
+    def resumable(self) -> Path | None:
+        """The checkpoint to continue from, if there is one."""
+        path = self.path / "checkpoints" / "last.ckpt"
+        return path if path.exists() else None
+
+    def _set_aside(self, record: Mapping[str, Any]) -> None:
+        """Move an older result into a folder of its own inside this one."""
+        aside = self.path / "previous" / f"{record['key']}-{int(time.time() * 1000)}"
+        aside.mkdir(parents=True)
+        for item in self.path.iterdir():
+            if item.name not in ("previous", ".hydra") and item.suffix != ".log":
+                shutil.move(item, aside / item.name)
+
+    def write(self, status: str, **facts: Any) -> None:
+        """Write result.json: status, key, code, versions, seconds, and the facts given."""
+        record = {
+            "status": status,
+            "key": self.key,
+            "code": code_facts(),
+            "versions": versions(),
+            "machine": {"platform": platform.platform(), "cores": os.cpu_count()},
+            "command": sys.argv,
+            "seconds": round(time.time() - self.started, 1),
+            **facts,
+        }
+        write_json(self.path / RESULT, record)
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """The record in a run folder, or None when there is none that can be read."""
+    try:
+        record = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) and {"status", "key"} <= record.keys() else None
+
+
+def run_key(values: Mapping[str, Any], data_fingerprint: str) -> str:
+    """Content key of a run: config, data and code.
+
+    Where results go, how they are logged and whether a run may resume do not change them.
+    """
+    left_out = ("paths", "logger", "resume", "out_dir", "figures", "choices", "overrides")
+    config = {name: value for name, value in values.items() if name not in left_out}
+    # Where the file lies does not matter: its content is in the fingerprint.
+    config["data"] = values["data"]["name"]
+    return content_key({"config": config, "data": data_fingerprint, "code": code_key()})
+
+
+@cache
+def code_key() -> str:
+    """Hash of the package's source."""
+    package = Path(__file__).parent.parent
+    files = sorted(package.rglob("*.py"))
+    return content_key({str(path.relative_to(package)): hash_file(path) for path in files})
+
+
+@cache
+def code_facts() -> dict[str, Any]:
+    """Version, source hash, and the git commit where there is one."""
+    return {"version": __version__, "source": code_key(), "commit": _commit()}
+
+
+def _commit() -> str | None:
+    root = Path(__file__).parent.parent.parent
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide results."""
+    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}

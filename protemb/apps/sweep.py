@@ -1,0 +1,135 @@
+"""What a sweep leaves behind: a table of its runs, and a heatmap of encoder and pooling."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.table import Table
+
+from protemb.analysis.figures import heatmap
+from protemb.apps.runs import read_result
+from protemb.files import whole_file
+from protemb.intervals import Interval, bootstrap_weights, percentile_interval
+from protemb.training.metrics import weighted_scores
+
+METRIC = "balanced_accuracy"
+REPLICATES = 1000
+# Overrides that repeat a cell (averaged) or are in its row and column already.
+REPEATS = ("seed", "split.fold")
+IN_LABEL = ("encoder", "pooling", "network", "level", "task.hidden")
+
+Record = dict[str, Any]
+
+
+def summarise(folder: Path) -> list[Record]:
+    """Write summary.parquet and heatmap.png into a sweep's folder; print the table."""
+    found = {path.parent: read_result(path.parent) for path in sorted(folder.glob("*/result.json"))}
+    records = [record | {"folder": path.name} for path, record in found.items() if record]
+    if not records:
+        print(f"{folder}: no runs")
+        return records
+    write_summary(records, folder / "summary.parquet")
+    done = [record for record in records if record["status"] == "done"]
+    cells = average_cells(done, folder)
+    if cells:
+        heatmap(
+            cells,
+            folder / "heatmap.png",
+            title=f"balanced accuracy on the test part, {done[0]['data']['name']}",
+        )
+    print_summary(records, cells)
+    print(f"Summary: {folder}")
+    return records
+
+
+def write_summary(records: Sequence[Record], path: Path) -> None:
+    """One row per run: folder, status, error, every override, every score with its interval."""
+    rows = []
+    for record in records:
+        row: dict[str, Any] = {name: record.get(name) for name in ("folder", "status", "error")}
+        row |= {f"choice/{name}": value for name, value in options(record).items()}
+        row["seconds"] = record["seconds"]
+        for metric, interval in record.get("scores", {}).get(record.get("label"), {}).items():
+            row |= {f"{metric}/{end}": value for end, value in interval.items()}
+        rows.append(row)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    table = pa.table({name: [row.get(name) for row in rows] for name in names})
+    with whole_file(path) as part:
+        pq.write_table(table, part)
+
+
+def options(record: Mapping[str, Any]) -> dict[str, str]:
+    """The overrides of a run by key.
+
+    >>> options({"overrides": ["encoder=lstm", "seed=1"]})
+    {'encoder': 'lstm', 'seed': '1'}
+    """
+    pairs = (item.partition("=") for item in record.get("overrides") or ())
+    return {key.lstrip("+~"): value for key, _, value in pairs}
+
+
+def average_cells(records: Sequence[Record], folder: Path) -> dict[tuple[str, str], Interval]:
+    """Mean score of the runs (seeds, folds) of each cell, by (encoder, pooling).
+
+    The interval resamples the groups of the test part, the same draw for every run that has the
+    same test part, and takes the percentiles of the cell's mean.
+    """
+    given = [options(record) for record in records]
+    varied = {
+        key
+        for key in {key for row in given for key in row}
+        if len({row.get(key) for row in given}) > 1 and key not in (*REPEATS, *IN_LABEL)
+    }
+    replicates = defaultdict(list)
+    for record, row in zip(records, given, strict=True):
+        encoder, _, pooling = record["label"].partition("/")
+        extra = ", ".join(f"{key}={row[key]}" for key in sorted(varied) if key in row)
+        name = f"{encoder} ({extra})" if extra else encoder
+        replicates[name, pooling].append(_replicates(folder / record["folder"], record))
+    cells = {}
+    for cell, runs in replicates.items():
+        mean_R1 = np.mean(runs, axis=0)
+        cells[cell] = percentile_interval(float(mean_R1[0]), mean_R1[1:])
+    return cells
+
+
+def _replicates(folder: Path, record: Record) -> np.ndarray:
+    """The run's score on its test part, followed by that of every bootstrap replicate."""
+    table = pq.read_table(folder / "predictions.parquet", filters=[("part", "==", "test")])
+    names = [name for name in table.column_names if name.startswith("p(")]
+    probabilities_NC = np.column_stack([table[name].to_numpy() for name in names])
+    index = {name[2:-1]: c for c, name in enumerate(names)}
+    labels_N = np.array([index[label] for label in table["label"].to_pylist()])
+    group_of_N, weights_RG = bootstrap_weights(
+        table["group"].to_numpy(), replicates=REPLICATES, seed=0
+    )
+    weights_RN = np.concatenate([np.ones((1, len(labels_N))), weights_RG[:, group_of_N]])
+    return weighted_scores(labels_N, probabilities_NC, weights_RN, list(index))[METRIC]
+
+
+def print_summary(records: Sequence[Record], cells: Mapping[tuple[str, str], Interval]) -> None:
+    """The cells and the baselines, best first, then what failed."""
+    rows = [("/".join(cell), interval) for cell, interval in cells.items()]
+    baselines: dict[str, Interval] = {}
+    for record in records:
+        for name, row in record.get("scores", {}).items():
+            if name != record["label"] and row[METRIC]["low"] is not None:
+                baselines.setdefault(name, Interval(**row[METRIC]))
+    table = Table(title="Test scores", title_justify="left", header_style="bold")
+    table.add_column("model", no_wrap=True)
+    table.add_column("balanced accuracy [95 %]", justify="right")
+    table.add_column("", style="dim")
+    ranked = [(name, interval, "") for name, interval in rows]
+    ranked += [(name, interval, "baseline") for name, interval in baselines.items()]
+    for name, interval, note in sorted(ranked, key=lambda item: -item[1].value):
+        table.add_row(name, str(interval), note)
+    Console().print(table)
+    failed = [record for record in records if record["status"] != "done"]
+    print(f"{len(records) - len(failed)} runs done, {len(failed)} not.")
+    for record in failed:
+        print(f"  {record['folder']}: {record['status']} {record.get('error', '')}".rstrip())

@@ -1,0 +1,305 @@
+"""Train one encoder and score it: data, split, fit, scores beside baselines, vectors, figures."""
+
+import contextlib
+import math
+import resource
+import signal
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from omegaconf import DictConfig
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.trainer.states import TrainerStatus
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+from protemb.apps.config import build, check, plain
+from protemb.apps.mirror import finish_logger, mirror_results
+from protemb.apps.results import Outcome, print_outcome, save_outcome
+from protemb.apps.runs import RunFolder, run_key
+from protemb.errors import ConfigError, InputError, ProtembError
+from protemb.models.checkpoint import RECIPE_VERSION, build_classifier, load_classifier
+from protemb.sequences.audit import audit, audit_lines, audit_split, audit_split_lines
+from protemb.sequences.dataset import LabelledSet
+from protemb.sequences.partition import Split
+from protemb.training.baselines import fit_baselines
+from protemb.training.data import SequenceData
+from protemb.training.history import History
+from protemb.training.metrics import classification_scores
+from protemb.training.module import ClassifierModule
+from protemb.vectors.embed import predict_records
+
+
+class Interrupted(Exception):
+    """Training was stopped by Ctrl-C; the folder holds what is needed to continue."""
+
+
+def main(cfg: DictConfig) -> float | None:
+    """Run one job as a command: one line for bad input, a record for every outcome.
+
+    In a sweep a failed point is recorded and the next one runs; the sweep's summary names it.
+    """
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    sweeping = HydraConfig.get().mode is RunMode.MULTIRUN
+    try:
+        return run(cfg)
+    except Interrupted:
+        print("Interrupted. The same command continues this run.", file=sys.stderr)
+        raise SystemExit(130) from None
+    except ProtembError as error:
+        print(f"protemb: {error}", file=sys.stderr)
+        if not sweeping:
+            raise SystemExit(2) from None
+    except Exception as error:
+        # A defect keeps its traceback; in a sweep it must not take the other points along.
+        if not sweeping:
+            raise
+        print(f"protemb: {type(error).__name__}: {error}", file=sys.stderr)
+    return math.nan
+
+
+def run(cfg: DictConfig) -> float:
+    """Train, score and save; return the objective of the best epoch.
+
+    Raises:
+        ProtembError: input or options that cannot work.
+        Interrupted: Ctrl-C while training.
+    """
+    values = plain(cfg)
+    check(values)
+    data = load_data(values)
+    folder = RunFolder(Path(values["out_dir"]), run_key(values, data.fingerprint))
+    first = is_first_process()
+    done = folder.finished() if values["resume"] == "auto" else None
+    if done is not None:
+        if first:
+            print(f"Done already (resume=never computes it again): {folder.path}")
+        return float(done["objective"])
+    if not first:
+        # Under DDP the other processes only take part in training.
+        return _train(values, data, _split(values, data), [], folder.resumable())[2]
+    checkpoint = folder.begin(values["resume"] == "auto")
+    try:
+        with _open_loggers(values) as loggers:
+            return _run_first(values, data, folder, loggers, checkpoint)
+    except (Exception, Interrupted) as error:
+        status = "interrupted" if isinstance(error, Interrupted) else "failed"
+        reason = f"{type(error).__name__}: {error}"
+        folder.write(
+            status,
+            error=reason,
+            config=values,
+            choices=values["choices"],
+            overrides=values["overrides"],
+        )
+        raise
+
+
+def is_first_process() -> bool:
+    """False in the processes that DDP starts beside the first."""
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
+def load_data(values: Mapping[str, Any]) -> LabelledSet:
+    """The records that the config names."""
+    try:
+        return build(values["data"]["source"]).load(Path(values["paths"]["cache"]))
+    except InputError as error:
+        hint = values["data"]["hint"]
+        if hint is None or Path(error.source).exists():
+            raise
+        raise InputError(error.source, f"{error.problem} ({hint})") from error
+
+
+def _split(values: Mapping[str, Any], data: LabelledSet) -> Split:
+    split = build(values["split"]).split(data, Path(values["paths"]["cache"]))
+    if not len(split.validation):
+        raise ConfigError("split", split.method, "a validation part that is not empty")
+    return split
+
+
+def _run_first(
+    values: Mapping[str, Any],
+    data: LabelledSet,
+    folder: RunFolder,
+    loggers: list[Logger],
+    checkpoint: Path | None,
+) -> float:
+    split = _split(values, data)
+    split.write(folder.path / "split.tsv", data.store)
+    facts = audit(data)
+    split_facts = audit_split(data, split)
+    print("\n".join([*audit_lines(facts), *audit_split_lines(split_facts)]))
+    if checkpoint is not None:
+        print(f"Continuing from {checkpoint}")
+
+    trainer, history, objective = _train(values, data, split, loggers, checkpoint)
+    best = load_classifier(folder.path, device=trainer.strategy.root_device)
+    predict = partial(predict_records, best.model, data.store, residues=values["task"]["residues"])
+    positions_N = data.fields.get("position") if _needs_positions(best.model) else None
+    parts = {}
+    for name, records in split.parts.items():
+        if name != "train":
+            positions = None if positions_N is None else positions_N[records]
+            parts[name] = predict(
+                records, positions_M=positions, device=trainer.strategy.root_device
+            )
+    rows = {run_label(values): parts["test"]}
+    if values["baselines"]:
+        cache = Path(values["paths"]["cache"])
+        rows |= fit_baselines(data, split, seed=values["split"].get("seed", 0), cache_dir=cache)
+    scores = {
+        name: classification_scores(
+            data.labels_N[split.test],
+            probabilities_NC,
+            data.sequences_N[split.test],
+            data.label_names,
+            replicates=values["replicates"],
+        )
+        for name, probabilities_NC in rows.items()
+    }
+    outcome = Outcome(
+        values=values,
+        data=data,
+        split=split,
+        model=best,
+        probabilities=parts,
+        scores=scores,
+        history=history.rows,
+        label=run_label(values),
+    )
+    save_outcome(outcome, folder.path)
+    mirror_results(loggers, outcome, folder.path)
+    folder.write(
+        "done",
+        objective=objective,
+        scores={
+            name: {metric: interval.as_dict() for metric, interval in row.items()}
+            for name, row in scores.items()
+        },
+        label=outcome.label,
+        best_epoch=outcome.best_epoch,
+        epochs=len(history.rows),
+        config=values,
+        choices=values["choices"],
+        overrides=values["overrides"],
+        seeds={"model": values["seed"], "split": values["split"].get("seed")},
+        parameters=sum(p.numel() for p in best.model.parameters()),
+        data={"name": values["data"]["name"], "fingerprint": data.fingerprint, **facts},
+        reading=dict(data.report),
+        split=split_facts,
+        device=str(trainer.strategy.root_device),
+        peak_memory_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+    )
+    print_outcome(outcome, folder.path)
+    return objective
+
+
+def run_label(values: Mapping[str, Any]) -> str:
+    """How tables name the network: bilstm/mean, embedding/mean+64, lstm@table/mean."""
+    encoder, pooling = values["choices"]["encoder"], values["choices"]["pooling"]
+    level = "" if values["level"] == "states" else f"@{values['level']}"
+    hidden = values["task"]["hidden"]
+    return f"{encoder}{level}/{pooling}" + ("" if hidden is None else f"+{hidden}")
+
+
+def recipe_of(values: Mapping[str, Any], data: LabelledSet) -> dict[str, Any]:
+    """Plain values that rebuild the network and read its input as it was read in training."""
+    return {
+        "version": RECIPE_VERSION,
+        "encoder": values["encoder"],
+        "pooling": values["pooling"],
+        "level": values["level"],
+        "head": {name: values["task"][name] for name in ("hidden", "dropout")},
+        "labels": list(data.label_names),
+        "alphabet": data.store.alphabet.name,
+        "alphabet_fingerprint": data.store.alphabet.fingerprint,
+        "label": run_label(values),
+        "data": {"name": values["data"]["name"], "fingerprint": data.fingerprint},
+    }
+
+
+def _needs_positions(model: Any) -> bool:
+    return model.embedder.pooling.needs_positions
+
+
+def _train(
+    values: Mapping[str, Any],
+    data: LabelledSet,
+    split: Split,
+    loggers: list[Logger],
+    checkpoint: Path | None,
+) -> tuple[pl.Trainer, History, float]:
+    """Fit, and return the trainer, the epochs' history and the best objective."""
+    pl.seed_everything(values["seed"], verbose=False)
+    task = values["task"]
+    recipe = recipe_of(values, data)
+    classifier = build_classifier(recipe)
+    batches = SequenceData(
+        data,
+        split,
+        residues=task["residues"],
+        max_records=task["max_records"],
+        class_weights=task["class_weights"],
+        seed=values["seed"],
+        positions=_needs_positions(classifier),
+    )
+    if batches.long_records:
+        print(f"{batches.long_records} training records exceed task.residues: one batch each")
+    module = ClassifierModule(
+        classifier,
+        recipe,
+        optimizer=build(values["optimizer"]),
+        scheduler=build(values["scheduler"]) if values["scheduler"] else None,
+        objective=values["objective"],
+        label_smoothing=task["label_smoothing"],
+        seed=values["seed"],
+    )
+    callbacks = {name: build(node) for name, node in values["callbacks"].items()}
+    trainer: pl.Trainer = build(
+        values["trainer"],
+        callbacks=list(callbacks.values()),
+        logger=loggers,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        enable_model_summary=False,
+        log_every_n_steps=1,
+    )
+    for logger in loggers:
+        logger.log_hyperparams(dict(values))
+    with _interruptible(trainer), warnings.catch_warnings():
+        # A run that resumes finds its own checkpoints.
+        warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
+        trainer.fit(module, batches, ckpt_path=checkpoint, weights_only=True)
+    best = callbacks["best"].best_model_score
+    return trainer, callbacks["history"], float(best)
+
+
+@contextlib.contextmanager
+def _open_loggers(values: Mapping[str, Any]) -> Iterator[list[Logger]]:
+    """The run's loggers, closed on every path."""
+    loggers = [build(values["logger"])] if values["logger"] else []
+    try:
+        yield loggers
+    finally:
+        for logger in loggers:
+            finish_logger(logger)
+
+
+@contextlib.contextmanager
+def _interruptible(trainer: pl.Trainer) -> Iterator[None]:
+    """Lightning turns Ctrl-C into SystemExit and leaves the signal off; undo both."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit:
+        signal.signal(signal.SIGINT, handler)
+        if trainer.state.status is not TrainerStatus.INTERRUPTED:
+            raise
+        raise Interrupted from None

@@ -1,0 +1,55 @@
+"""Every file in conf/ composes, and says nothing that its class would refuse."""
+
+from pathlib import Path
+
+import pytest
+from hydra.errors import ConfigCompositionException
+
+from protemb.apps.config import check, plain, unknown_options
+from protemb.errors import ConfigError
+from protemb.targets import target_nodes
+
+CONF = Path(__file__).parents[2] / "conf"
+FILES = sorted(
+    (path.parent.name, path.stem)
+    for path in CONF.glob("*/*.yaml")
+    if path.parent.name not in ("hydra",)
+)
+# What a file leaves open for the user.
+OPEN = {
+    ("data", "fasta"): ["data.source.path=x.fasta"],
+    ("data", "table"): ["data.source.path=x.csv"],
+    ("split", "time"): ["split.train_until=2010", "split.validation_until=2015"],
+}
+
+
+@pytest.mark.parametrize(("group", "name"), FILES)
+def test_every_choice_composes_and_fits_its_classes(composed, group, name):
+    values = plain(composed(f"{group}={name}", *OPEN.get((group, name), [])))
+    check(values)
+    assert list(target_nodes(values))
+
+
+def test_a_misspelt_option_is_found():
+    node = {"_target_": "torch.optim.Adam", "_partial_": True, "lrr": 1e-3}
+    assert unknown_options(node) == ["lrr"]
+
+
+def test_unknown_keys_at_the_root_are_errors(composed):
+    with pytest.raises(ConfigError, match="trainner: got .*, expected no such option"):
+        check(plain(composed("+trainner.max_epochs=3")))
+
+
+def test_a_misspelt_key_in_an_experiment_does_not_compose(composed, tmp_path):
+    (tmp_path / "experiment").mkdir()
+    text = "# @package _global_\ntrainner:\n  max_epochs: 3\n"
+    (tmp_path / "experiment" / "typo.yaml").write_text(text)
+    with pytest.raises(ConfigCompositionException, match="trainner"):
+        composed(f"hydra.searchpath=[file://{tmp_path}]", "experiment=typo")
+
+
+def test_check_names_the_path_of_a_wrong_option(composed):
+    values = plain(composed())
+    values["callbacks"]["best"]["monitr"] = "x"
+    with pytest.raises(ConfigError, match=r"callbacks\.best\.monitr: got 'x'"):
+        check(values)
