@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-from rich.console import Console
 from rich.table import Table
 
 from protemb.apps.naming import sweep_name
+from protemb.apps.results import console
 from protemb.apps.runs import read_result
 from protemb.intervals import Interval, bootstrap_weights, percentile_interval
 
@@ -38,7 +38,7 @@ def main() -> None:
         score = twin_accuracy(path)
         told = "sees the order" if score.low > 0.5 else "at chance: order is invisible to it"
         table.add_row(record["label"], str(score), told)
-    Console().print(table)
+    console().print(table)
     print(f"Figures, vectors, predictions: {folder}")
 
 

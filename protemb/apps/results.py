@@ -176,6 +176,12 @@ def score_table(scores: Mapping[str, Mapping[str, Interval]], title: str) -> Tab
     return table
 
 
+def console() -> Console:
+    """The terminal; a file or pipe gets lines that are wide enough for a table."""
+    terminal = Console()
+    return terminal if terminal.is_terminal else Console(width=120)
+
+
 def print_outcome(outcome: Outcome, folder: Path) -> None:
     """Show the result table and where everything is."""
     test = outcome.split.test
@@ -184,5 +190,5 @@ def print_outcome(outcome: Outcome, folder: Path) -> None:
         f"{outcome.values['data']['name']}, split {outcome.split.method}: {len(test)} test records,"
         f" {distinct} distinct sequences [95 % interval over these]"
     )
-    Console().print(score_table(outcome.scores, title))
+    console().print(score_table(outcome.scores, title))
     print(f"Best epoch {outcome.best_epoch} of {len(outcome.history)}. Results: {folder}")

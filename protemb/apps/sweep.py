@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from rich.console import Console
 from rich.table import Table
 
 from protemb.analysis.figures import heatmap
+from protemb.apps.results import console
 from protemb.apps.runs import read_result
 from protemb.files import whole_file
 from protemb.intervals import Interval, bootstrap_weights, percentile_interval
@@ -128,7 +128,7 @@ def print_summary(records: Sequence[Record], cells: Mapping[tuple[str, str], Int
     ranked += [(name, interval, "baseline") for name, interval in baselines.items()]
     for name, interval, note in sorted(ranked, key=lambda item: -item[1].value):
         table.add_row(name, str(interval), note)
-    Console().print(table)
+    console().print(table)
     failed = [record for record in records if record["status"] != "done"]
     print(f"{len(records) - len(failed)} runs done, {len(failed)} not.")
     for record in failed:

@@ -1,6 +1,7 @@
 """Train one encoder and score it: data, split, fit, scores beside baselines, vectors, figures."""
 
 import contextlib
+import logging
 import math
 import resource
 import signal
@@ -22,9 +23,10 @@ from protemb.apps.mirror import finish_logger, mirror_results
 from protemb.apps.results import Outcome, print_outcome, save_outcome
 from protemb.apps.runs import RunFolder, run_key
 from protemb.errors import ConfigError, InputError, ProtembError
+from protemb.files import write_text
 from protemb.models.checkpoint import RECIPE_VERSION, build_classifier, load_classifier
 from protemb.sequences.audit import audit, audit_lines, audit_split, audit_split_lines
-from protemb.sequences.dataset import LabelledSet
+from protemb.sequences.dataset import LabelledSet, report_lines
 from protemb.sequences.partition import Split
 from protemb.training.baselines import fit_baselines
 from protemb.training.data import SequenceData
@@ -46,6 +48,9 @@ def main(cfg: DictConfig) -> float | None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
+    # Lightning calls torch's pytree by a deprecated name, and advertises; neither is the user's.
+    warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*")
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     sweeping = HydraConfig.get().mode is RunMode.MULTIRUN
     try:
         return run(cfg)
@@ -135,7 +140,13 @@ def _run_first(
     split.write(folder.path / "split.tsv", data.store)
     facts = audit(data)
     split_facts = audit_split(data, split)
-    print("\n".join([*audit_lines(facts), *audit_split_lines(split_facts)]))
+    lines = [*report_lines(data.report), *audit_lines(facts), *audit_split_lines(split_facts)]
+    write_text(folder.path / "audit.txt", "\n".join(lines) + "\n")
+    sizes = ", ".join(f"{len(records):,} {name}" for name, records in split.parts.items())
+    print(
+        f"{values['data']['name']}: {len(data):,} records, {data.store.n_sequences:,} distinct "
+        f"sequences, {len(data.label_names)} labels; split {split.method}: {sizes} (audit.txt)"
+    )
     if checkpoint is not None:
         print(f"Continuing from {checkpoint}")
 

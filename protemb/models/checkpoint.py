@@ -8,6 +8,7 @@ packages that you allow), so a checkpoint from a stranger can choose between the
 import hashlib
 import io
 import pickle
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -106,7 +107,10 @@ def _read(path: Path) -> tuple[dict[str, Any], str]:
     except OSError as error:
         raise CheckpointError(str(path), error.strerror or "cannot be read") from error
     try:
-        content = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # torch mentions an unusual pickle protocol; the file is refused or read all the same.
+            warnings.filterwarnings("ignore", "Detected pickle protocol")
+            content = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise CheckpointError(
             str(path), "damaged, or not a checkpoint of weights and plain values"

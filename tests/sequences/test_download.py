@@ -212,7 +212,9 @@ def test_a_server_that_falls_silent_is_given_up(get, server):
         server.closing.wait(5)
 
     server.answers["/H1.json"] = [stall]
-    assert "timed out (attempts: 1)" in failure(get, timeout=0.05, attempts=1)
+    line = failure(get, timeout=0.1, attempts=1)
+    # On a busy machine even the first byte may come too late.
+    assert "timed out (attempts: 1)" in line or "no answer within 0.1 s" in line
 
 
 def test_an_answer_that_is_not_http_is_reported(get, server):

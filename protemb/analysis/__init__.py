@@ -1,0 +1,1 @@
+"""Floor 4: maps of vectors, and figures."""
