@@ -19,7 +19,7 @@ from protemb.intervals import Interval, bootstrap_weights, percentile_interval
 
 ROOT = Path(__file__).parents[1]
 TWINS = ("human", "swine")
-SWEEP = ["-m", "encoder=embedding,lstm,bilstm", "pooling=mean"]
+SWEEP = ["-m", "encoder=embedding,lstm,bilstm", "pooling=mean", "trainer.max_epochs=15"]
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from protemb.models.encoders.base import Encoder, ResidueTable
 class ConvolutionEncoder(Encoder):
     """A residue table and residual blocks whose dilation doubles (in the manner of ByteNet).
 
-    With kernel 9 and 4 blocks a state sees 60 residues to either side. Padding is cleared before
+    With kernel 5 and 4 blocks a state sees 30 residues to either side. Padding is cleared before
     every convolution, so a state never depends on the width of its batch.
 
     Args:
@@ -36,7 +36,7 @@ class ConvolutionEncoder(Encoder):
         embed_dim: int = 10,
         hidden_dim: int = 64,
         layers: int = 4,
-        kernel: int = 9,
+        kernel: int = 5,
         dropout: float = 0.0,
         table: str = "learned",
         alphabet_size: int = 21,
