@@ -35,6 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         # The reader (head, less) has seen enough.
         sys.stderr.close()
+    except OSError as error:
+        # A full disk, a folder in the way, no permission: the machine's word, not a defect.
+        print(f"protemb: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 def parser() -> argparse.ArgumentParser:
@@ -54,7 +58,9 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--format", choices=["table", "jsonl"], default="table", help="tab-separated or JSON lines"
     )
-    predict.add_argument("--top", type=int, help="only the most probable classes (default: all)")
+    predict.add_argument(
+        "--top", type=_count, metavar="N", help="only the most probable classes (default: all)"
+    )
 
     embed = commands.add_parser("embed", help="one vector per sequence")
     _add_model(embed)
@@ -89,6 +95,13 @@ def parser() -> argparse.ArgumentParser:
     summarize = commands.add_parser("summarize", help="table and heatmap of a sweep's folder")
     summarize.add_argument("folder")
     return top
+
+
+def _count(text: str) -> int:
+    """A whole number from 1 on."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number from 1 on")
+    return int(text)
 
 
 def _add_model(command: argparse.ArgumentParser) -> None:

@@ -54,15 +54,13 @@ def predict(options: Namespace) -> None:
 
 def embed(options: Namespace) -> None:
     """Write a vector table."""
-    from rich.progress import Progress
-
     from protemb.vectors.embed import choose_embedder, embed_records
     from protemb.vectors.table import VectorTable, table_format
 
     table_format(options.output)  # a wrong suffix is refused before the work, not after
     model, store = _load(options)
     embedder = choose_embedder(model.model, options.level, options.pooling)
-    with Progress(transient=True) as progress:
+    with _progress() as progress:
         task = progress.add_task("embedding", total=int(store.lengths_S.sum()))
         vectors_ND = embed_records(
             embedder,
@@ -93,8 +91,8 @@ def _load(options: Namespace) -> tuple[Any, TokenStore]:
 
     try:
         device = torch.device(options.device)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.empty(1, device=device).cpu()
+    except (RuntimeError, AssertionError, ImportError) as error:
         raise ConfigError("--device", options.device, "a device of this machine") from error
     model = load_classifier(options.checkpoint, device)
     alphabet = ALPHABETS.get(model.recipe["alphabet"])
@@ -181,7 +179,7 @@ def audit(options: Namespace) -> None:
 
 def fetch(options: Namespace) -> None:
     """Get a data set; what is there already is not fetched again."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+    from rich.progress import BarColumn, DownloadColumn, TextColumn
 
     from protemb.sequences.demo import write_demo_fasta
     from protemb.sequences.influenza import build_influenza_ha
@@ -192,7 +190,7 @@ def fetch(options: Namespace) -> None:
         write_demo_fasta(path)
     else:
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-        with Progress(*columns, transient=True) as progress:
+        with _progress(*columns) as progress:
             tasks: dict[str, Any] = {}
 
             def show(name: str, done: int, total: int) -> None:
@@ -202,6 +200,15 @@ def fetch(options: Namespace) -> None:
 
             path = build_influenza_ha(folder, base_url=options.base_url, progress=show)
     print(path)
+
+
+def _progress(*columns: Any) -> Any:
+    """A bar on a terminal's stderr, and nothing in a pipe or file."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def summarize(options: Namespace) -> None:

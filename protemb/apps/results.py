@@ -48,6 +48,8 @@ class Outcome:
         scores: test scores by row of the table (the network first, then baselines).
         history: one dict per epoch.
         label: the network's name in tables.
+        rival: the best baseline ("" without baselines).
+        difference: the network's balanced accuracy minus the rival's, paired.
     """
 
     values: Mapping[str, Any]
@@ -58,6 +60,8 @@ class Outcome:
     scores: Mapping[str, Mapping[str, Interval]]
     history: Sequence[Mapping[str, float]]
     label: str
+    rival: str
+    difference: Interval | None
 
     @property
     def best_epoch(self) -> int:
@@ -162,6 +166,22 @@ def draw_figures(outcome: Outcome, tables: Mapping[str, VectorTable], folder: Pa
         figures.map_figure(panels, labels_N, folder / "tsne.png")
 
 
+def verdict(name: str, rival: str, difference: Interval) -> str:
+    """Say in words what a paired difference of balanced accuracy shows.
+
+    >>> verdict("bilstm/mean", "kmer3", Interval(-0.2, -0.25, -0.15))
+    'bilstm/mean is below kmer3 by 0.200 [0.150, 0.250] balanced accuracy (paired, 95 %).'
+    >>> verdict("bilstm/mean", "kmer3", Interval(0.02, -0.01, 0.05))
+    'bilstm/mean and kmer3: no difference shown, 0.020 [-0.010, 0.050] (paired, 95 %).'
+    """
+    if difference.low > 0:
+        return f"{name} is above {rival} by {difference} balanced accuracy (paired, 95 %)."
+    if difference.high < 0:
+        size = Interval(-difference.value, -difference.high, -difference.low)
+        return f"{name} is below {rival} by {size} balanced accuracy (paired, 95 %)."
+    return f"{name} and {rival}: no difference shown, {difference} (paired, 95 %)."
+
+
 def score_table(scores: Mapping[str, Mapping[str, Interval]], title: str) -> Table:
     """Rows sorted by balanced accuracy, best first."""
     table = Table(title=title, title_justify="left", header_style="bold")
@@ -191,4 +211,6 @@ def print_outcome(outcome: Outcome, folder: Path) -> None:
         f" {distinct} distinct sequences [95 % interval over these]"
     )
     console().print(score_table(outcome.scores, title))
+    if outcome.difference is not None:
+        print(verdict(outcome.label, outcome.rival, outcome.difference))
     print(f"Best epoch {outcome.best_epoch} of {len(outcome.history)}. Results: {folder}")

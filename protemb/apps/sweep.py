@@ -14,8 +14,8 @@ from protemb.analysis.figures import heatmap
 from protemb.apps.results import console
 from protemb.apps.runs import read_result
 from protemb.files import whole_file
-from protemb.intervals import Interval, bootstrap_weights, percentile_interval
-from protemb.training.metrics import weighted_scores
+from protemb.intervals import Interval, percentile_interval
+from protemb.training.metrics import bootstrap_scores
 
 METRIC = "balanced_accuracy"
 REPLICATES = 1000
@@ -34,14 +34,9 @@ def summarise(folder: Path) -> list[Record]:
         print(f"{folder}: no runs")
         return records
     write_summary(records, folder / "summary.parquet")
-    done = [record for record in records if record["status"] == "done"]
-    cells = average_cells(done, folder)
-    if cells:
-        heatmap(
-            cells,
-            folder / "heatmap.png",
-            title=f"balanced accuracy on the test part, {done[0]['data']['name']}",
-        )
+    cells = average_cells(records, folder)
+    data = records[0]["config"]["data"]["name"] if "config" in records[0] else ""
+    heatmap(cells, folder / "heatmap.png", title=f"balanced accuracy on the test part, {data}")
     print_summary(records, cells)
     print(f"Summary: {folder}")
     return records
@@ -73,8 +68,13 @@ def options(record: Mapping[str, Any]) -> dict[str, str]:
     return {key.lstrip("+~"): value for key, _, value in pairs}
 
 
-def average_cells(records: Sequence[Record], folder: Path) -> dict[tuple[str, str], Interval]:
-    """Mean score of the runs (seeds, folds) of each cell, by (encoder, pooling).
+Cells = Mapping[tuple[str, str], Interval | None]
+
+
+def average_cells(records: Sequence[Record], folder: Path) -> Cells:
+    """Mean score of the finished runs (seeds, folds) of each cell, by (encoder, pooling).
+
+    None stands for a cell without a finished run.
 
     The interval resamples the groups of the test part, the same draw for every run that has the
     same test part, and takes the percentiles of the cell's mean.
@@ -85,36 +85,38 @@ def average_cells(records: Sequence[Record], folder: Path) -> dict[tuple[str, st
         for key in {key for row in given for key in row}
         if len({row.get(key) for row in given}) > 1 and key not in (*REPEATS, *IN_LABEL)
     }
-    replicates = defaultdict(list)
+    replicates: dict[tuple[str, str], list[np.ndarray]] = defaultdict(list)
     for record, row in zip(records, given, strict=True):
-        encoder, _, pooling = record["label"].partition("/")
+        encoder, _, pooling = record.get("label", "").partition("/")
         extra = ", ".join(f"{key}={row[key]}" for key in sorted(varied) if key in row)
         name = f"{encoder} ({extra})" if extra else encoder
-        replicates[name, pooling].append(_replicates(folder / record["folder"], record))
-    cells = {}
-    for cell, runs in replicates.items():
-        mean_R1 = np.mean(runs, axis=0)
-        cells[cell] = percentile_interval(float(mean_R1[0]), mean_R1[1:])
-    return cells
+        runs = replicates[name, pooling]
+        if record["status"] == "done":
+            runs.append(_replicates(folder / record["folder"]))
+    means = {cell: np.mean(runs, axis=0) if runs else None for cell, runs in replicates.items()}
+    return {
+        cell: None if mean_R1 is None else percentile_interval(float(mean_R1[0]), mean_R1[1:])
+        for cell, mean_R1 in means.items()
+    }
 
 
-def _replicates(folder: Path, record: Record) -> np.ndarray:
+def _replicates(folder: Path) -> np.ndarray:
     """The run's score on its test part, followed by that of every bootstrap replicate."""
     table = pq.read_table(folder / "predictions.parquet", filters=[("part", "==", "test")])
     names = [name for name in table.column_names if name.startswith("p(")]
     probabilities_NC = np.column_stack([table[name].to_numpy() for name in names])
     index = {name[2:-1]: c for c, name in enumerate(names)}
     labels_N = np.array([index[label] for label in table["label"].to_pylist()])
-    group_of_N, weights_RG = bootstrap_weights(
-        table["group"].to_numpy(), replicates=REPLICATES, seed=0
+    groups_N = table["group"].to_numpy()
+    values, replicates_of = bootstrap_scores(
+        labels_N, probabilities_NC, groups_N, list(index), replicates=REPLICATES
     )
-    weights_RN = np.concatenate([np.ones((1, len(labels_N))), weights_RG[:, group_of_N]])
-    return weighted_scores(labels_N, probabilities_NC, weights_RN, list(index))[METRIC]
+    return np.concatenate([[values[METRIC]], replicates_of[METRIC]])
 
 
-def print_summary(records: Sequence[Record], cells: Mapping[tuple[str, str], Interval]) -> None:
+def print_summary(records: Sequence[Record], cells: Cells) -> None:
     """The cells and the baselines, best first, then what failed."""
-    rows = [("/".join(cell), interval) for cell, interval in cells.items()]
+    rows = [("/".join(cell), interval) for cell, interval in cells.items() if interval]
     baselines: dict[str, Interval] = {}
     for record in records:
         for name, row in record.get("scores", {}).items():

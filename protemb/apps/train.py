@@ -4,7 +4,6 @@ import contextlib
 import logging
 import math
 import resource
-import signal
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -12,32 +11,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
+import numpy as np
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.trainer.states import TrainerStatus
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from protemb.apps.config import build, check, plain
+from protemb.apps.fitting import Interrupted, fit, run_label
 from protemb.apps.mirror import finish_logger, mirror_results
 from protemb.apps.results import Outcome, print_outcome, save_outcome
 from protemb.apps.runs import RunFolder, run_key
 from protemb.errors import ConfigError, InputError, ProtembError
 from protemb.files import write_text
-from protemb.models.checkpoint import RECIPE_VERSION, build_classifier, load_classifier
+from protemb.intervals import Interval
+from protemb.models.checkpoint import load_classifier
 from protemb.sequences.audit import audit, audit_lines, audit_split, audit_split_lines
 from protemb.sequences.dataset import LabelledSet, report_lines
 from protemb.sequences.partition import Split
 from protemb.training.baselines import fit_baselines
-from protemb.training.data import SequenceData
-from protemb.training.history import History
-from protemb.training.metrics import classification_scores
-from protemb.training.module import ClassifierModule
+from protemb.training.metrics import classification_scores, score_difference
 from protemb.vectors.embed import predict_records
-
-
-class Interrupted(Exception):
-    """Training was stopped by Ctrl-C; the folder holds what is needed to continue."""
 
 
 def main(cfg: DictConfig) -> float | None:
@@ -88,7 +81,7 @@ def run(cfg: DictConfig) -> float:
         return float(done["objective"])
     if not first:
         # Under DDP the other processes only take part in training.
-        return _train(values, data, _split(values, data), [], folder.resumable())[2]
+        return fit(values, data, _split(values, data), [], folder.resumable())[2]
     checkpoint = folder.begin(values["resume"] == "auto")
     try:
         with _open_loggers(values) as loggers:
@@ -102,6 +95,7 @@ def run(cfg: DictConfig) -> float:
             config=values,
             choices=values["choices"],
             overrides=values["overrides"],
+            label=run_label(values),
         )
         raise
 
@@ -150,10 +144,12 @@ def _run_first(
     if checkpoint is not None:
         print(f"Continuing from {checkpoint}")
 
-    trainer, history, objective = _train(values, data, split, loggers, checkpoint)
+    trainer, history, objective = fit(values, data, split, loggers, checkpoint)
     best = load_classifier(folder.path, device=trainer.strategy.root_device)
     predict = partial(predict_records, best.model, data.store, residues=values["task"]["residues"])
-    positions_N = data.fields.get("position") if _needs_positions(best.model) else None
+    positions_N = (
+        data.fields.get("position") if best.model.embedder.pooling.needs_positions else None
+    )
     parts = {}
     for name, records in split.parts.items():
         if name != "train":
@@ -175,6 +171,7 @@ def _run_first(
         )
         for name, probabilities_NC in rows.items()
     }
+    rival, difference = _against_best_baseline(data, split, rows, scores, values["replicates"])
     outcome = Outcome(
         values=values,
         data=data,
@@ -184,6 +181,8 @@ def _run_first(
         scores=scores,
         history=history.rows,
         label=run_label(values),
+        rival=rival,
+        difference=difference,
     )
     save_outcome(outcome, folder.path)
     mirror_results(loggers, outcome, folder.path)
@@ -195,6 +194,7 @@ def _run_first(
             for name, row in scores.items()
         },
         label=outcome.label,
+        difference={"against": rival, **difference.as_dict()} if difference else None,
         best_epoch=outcome.best_epoch,
         epochs=len(history.rows),
         config=values,
@@ -212,84 +212,27 @@ def _run_first(
     return objective
 
 
-def run_label(values: Mapping[str, Any]) -> str:
-    """How tables name the network: bilstm/mean, embedding/mean+64, lstm@table/mean."""
-    encoder, pooling = values["choices"]["encoder"], values["choices"]["pooling"]
-    level = "" if values["level"] == "states" else f"@{values['level']}"
-    hidden = values["task"]["hidden"]
-    return f"{encoder}{level}/{pooling}" + ("" if hidden is None else f"+{hidden}")
-
-
-def recipe_of(values: Mapping[str, Any], data: LabelledSet) -> dict[str, Any]:
-    """Plain values that rebuild the network and read its input as it was read in training."""
-    return {
-        "version": RECIPE_VERSION,
-        "encoder": values["encoder"],
-        "pooling": values["pooling"],
-        "level": values["level"],
-        "head": {name: values["task"][name] for name in ("hidden", "dropout")},
-        "labels": list(data.label_names),
-        "alphabet": data.store.alphabet.name,
-        "alphabet_fingerprint": data.store.alphabet.fingerprint,
-        "label": run_label(values),
-        "data": {"name": values["data"]["name"], "fingerprint": data.fingerprint},
-    }
-
-
-def _needs_positions(model: Any) -> bool:
-    return model.embedder.pooling.needs_positions
-
-
-def _train(
-    values: Mapping[str, Any],
+def _against_best_baseline(
     data: LabelledSet,
     split: Split,
-    loggers: list[Logger],
-    checkpoint: Path | None,
-) -> tuple[pl.Trainer, History, float]:
-    """Fit, and return the trainer, the epochs' history and the best objective."""
-    pl.seed_everything(values["seed"], verbose=False)
-    task = values["task"]
-    recipe = recipe_of(values, data)
-    classifier = build_classifier(recipe)
-    batches = SequenceData(
-        data,
-        split,
-        residues=task["residues"],
-        max_records=task["max_records"],
-        class_weights=task["class_weights"],
-        seed=values["seed"],
-        positions=_needs_positions(classifier),
+    rows: Mapping[str, np.ndarray],
+    scores: Mapping[str, Mapping[str, Interval]],
+    replicates: int,
+) -> tuple[str, Interval | None]:
+    """The baseline with the best balanced accuracy, and how much the network is above it."""
+    own, *others = rows
+    if not others:
+        return "", None
+    rival = max(others, key=lambda name: scores[name]["balanced_accuracy"].value)
+    difference = score_difference(
+        data.labels_N[split.test],
+        rows[own],
+        rows[rival],
+        data.sequences_N[split.test],
+        data.label_names,
+        replicates=replicates,
     )
-    if batches.long_records:
-        print(f"{batches.long_records} training records exceed task.residues: one batch each")
-    module = ClassifierModule(
-        classifier,
-        recipe,
-        optimizer=build(values["optimizer"]),
-        scheduler=build(values["scheduler"]) if values["scheduler"] else None,
-        objective=values["objective"],
-        label_smoothing=task["label_smoothing"],
-        seed=values["seed"],
-    )
-    callbacks = {name: build(node) for name, node in values["callbacks"].items()}
-    trainer: pl.Trainer = build(
-        values["trainer"],
-        callbacks=list(callbacks.values()),
-        logger=loggers,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        enable_model_summary=False,
-        log_every_n_steps=1,
-    )
-    for logger in loggers:
-        logger.log_hyperparams(dict(values))
-    with _interruptible(trainer), warnings.catch_warnings():
-        # A run that resumes finds its own checkpoints.
-        warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
-        trainer.fit(module, batches, ckpt_path=checkpoint, weights_only=True)
-    best = callbacks["best"].best_model_score
-    return trainer, callbacks["history"], float(best)
+    return rival, difference
 
 
 @contextlib.contextmanager
@@ -301,16 +244,3 @@ def _open_loggers(values: Mapping[str, Any]) -> Iterator[list[Logger]]:
     finally:
         for logger in loggers:
             finish_logger(logger)
-
-
-@contextlib.contextmanager
-def _interruptible(trainer: pl.Trainer) -> Iterator[None]:
-    """Lightning turns Ctrl-C into SystemExit and leaves the signal off; undo both."""
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit:
-        signal.signal(signal.SIGINT, handler)
-        if trainer.state.status is not TrainerStatus.INTERRUPTED:
-            raise
-        raise Interrupted from None

@@ -46,6 +46,32 @@ def classification_scores(
     Returns:
         An interval for each score of `weighted_scores`.
     """
+    values, replicates_of = bootstrap_scores(
+        labels_N, probabilities_NC, groups_N, names, replicates=replicates, seed=seed
+    )
+    return {
+        key: percentile_interval(value, replicates_of[key], level=level)
+        for key, value in values.items()
+    }
+
+
+def bootstrap_scores(
+    labels_N: np.ndarray,
+    probabilities_NC: np.ndarray,
+    groups_N: np.ndarray,
+    names: Sequence[str],
+    *,
+    replicates: int = 1000,
+    seed: int = 0,
+) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """Score predictions, and score them again in every bootstrap replicate of their groups.
+
+    Calls with the same groups and seed draw the same replicates, so differences are paired.
+
+    Returns:
+        The values, and replicates_R, by the keys of `weighted_scores`. A class in a single group
+        has a recall without replicates (NaN).
+    """
     labels_N, probabilities_NC = np.asarray(labels_N), np.asarray(probabilities_NC, np.float64)
     _check(labels_N, probabilities_NC, groups_N, names)
     N = len(labels_N)
@@ -60,10 +86,26 @@ def classification_scores(
     for c, name in enumerate(names):
         if len(np.unique(group_of_N[labels_N == c])) < 2:
             replicates_of[f"recall/{name}"][:] = np.nan
-    return {
-        key: percentile_interval(value_1[0], replicates_of[key], level=level)
-        for key, value_1 in values.items()
-    }
+    return {key: float(value_1[0]) for key, value_1 in values.items()}, replicates_of
+
+
+def score_difference(
+    labels_N: np.ndarray,
+    first_NC: np.ndarray,
+    second_NC: np.ndarray,
+    groups_N: np.ndarray,
+    names: Sequence[str],
+    *,
+    metric: str = "balanced_accuracy",
+    replicates: int = 1000,
+    seed: int = 0,
+) -> Interval:
+    """Score of the first predictions minus that of the second, paired by bootstrap replicate."""
+    (first, first_of), (second, second_of) = (
+        bootstrap_scores(labels_N, rows_NC, groups_N, names, replicates=replicates, seed=seed)
+        for rows_NC in (first_NC, second_NC)
+    )
+    return percentile_interval(first[metric] - second[metric], first_of[metric] - second_of[metric])
 
 
 def weighted_scores(

@@ -188,9 +188,9 @@ def test_what_was_done_to_letters_is_counted(run, fasta, says, tmp_path):
 
 
 def test_unknown_residues_by_policy(run, fasta, says, refuses):
-    path = fasta(("good", "MNTQ"), ("bad one", "MN1Q"))
+    path = fasta(("good", "MNTQ"), ("bad one", "MNJQ"))
     line = refuses("predict", run, path)
-    assert line == f"{path}:3: record 'bad one': residue 3 is '1', not a letter of aa21"
+    assert line == f"{path}:3: record 'bad one': residue 3 is 'J', not a letter of aa21"
     replaced = fasta(("good", "MNTQ"), ("bad one", "MNXQ"), name="x.fasta")
     out, err = says("predict", run, path, "--unknown", "x")
     assert out == says("predict", run, replaced).out
@@ -198,8 +198,12 @@ def test_unknown_residues_by_policy(run, fasta, says, refuses):
     out, err = says("predict", run, path, "--unknown", "drop")
     assert [row[0] for row in _table(out)[1]] == ["good"]
     assert err == "unknown letters dropped: 1\n"
-    bad = fasta(("bad", "M1"), name="bad.fasta")
+    bad = fasta(("bad", "MJ"), name="bad.fasta")
     assert "no record has known letters only" in refuses("predict", run, bad, "--unknown", "drop")
+    # A digit is no residue, known or unknown.
+    bad = fasta(("bad", "M1"), name="digit.fasta")
+    for policy in ("error", "x", "drop"):
+        assert "residue 2 is '1'" in refuses("predict", run, bad, "--unknown", policy)
 
 
 # embed
@@ -228,9 +232,9 @@ def test_another_level_and_pooling(run, demo, says, tmp_path):
     assert (ends.attributes["level"], ends.attributes["pooling"]) == ("states", "ends")
     model = load_classifier(run).model
     symbols = "ARNDCQEGHILKMFPSTWYVX"
-    for (_, sequence), vector_D in list(zip(demo_records(0, PER_HOST), ends.vectors_ND, strict=True))[
-        ::13
-    ]:
+    for (_, sequence), vector_D in list(
+        zip(demo_records(0, PER_HOST), ends.vectors_ND, strict=True)
+    )[::13]:
         tokens_BL = torch.tensor([[symbols.index(letter) for letter in sequence]])
         with torch.no_grad():
             states_LD = model.embedder.encoder(
@@ -368,9 +372,7 @@ def test_audit_reads_several_files_and_counts_what_it_drops(fasta, says, refuses
     assert line.startswith(f"{second}:3: record 'P5': no label")
     out = says("audit", first, second, "--label-field", 2, "--missing-label", "drop").out
     assert "records: 4, distinct sequences: 3" in out
-    out = says(
-        "audit", first, second, "--label-field", 2, "--missing-label", "drop", "--json"
-    ).out
+    out = says("audit", first, second, "--label-field", 2, "--missing-label", "drop", "--json").out
     reading = _has_the_facts(out)["reading"]
     assert reading["records_read"] == 5 and reading["records_kept"] == 4
 
@@ -384,7 +386,7 @@ def test_audit_reads_several_files_and_counts_what_it_drops(fasta, says, refuses
         (["--label-regex", "("], "rule.regex: got '('"),
         (["--label-column", "host"], "label.column: got 'host', expected a table"),
         (["--label-field", 9], "no label"),
-        (["--label-field", 2, "--min-class-size", 3], "2 or more"),
+        (["--label-field", 2, "--min-class-size", 3], "expected at least two classes"),
         (["--label-field", 2, "--metadata-key", "x"], "metadata_key: got 'x'"),
     ],
 )
@@ -496,7 +498,11 @@ def test_checkpoints_that_are_none(run, demo, refuses, tmp_path, name, message):
     path, canary = tmp_path / name, tmp_path / "canary"
     _foreign(path, run, canary)
     vectors = tmp_path / "vectors.h5"
-    for command in (["predict", path, demo], ["embed", path, demo, "-o", vectors], ["inspect", path]):
+    for command in (
+        ["predict", path, demo],
+        ["embed", path, demo, "-o", vectors],
+        ["inspect", path],
+    ):
         line = refuses(*command)
         assert line.startswith(f"{path}: ") and message in line
     assert not canary.exists() and not vectors.exists()
@@ -552,7 +558,7 @@ def test_a_senseless_top_is_refused(capsys, count):
     with pytest.raises(SystemExit) as stopped:
         cli.main(["predict", "run", "new.fasta", "--top", count])
     assert stopped.value.code == 2
-    assert "argument --top" in capsys.readouterr().err
+    assert f"--top: got {count!r}, expected a whole number from 1" in capsys.readouterr().err
 
 
 def test_a_place_that_cannot_be_written_is_named(run, demo, refuses, tmp_path):
@@ -570,4 +576,4 @@ def test_help_names_every_command(capsys):
     assert stopped.value.code == 0
     out = capsys.readouterr().out
     for command in ("predict", "embed", "inspect", "audit", "fetch", "summarize"):
-        assert f"\n    {command} " in out
+        assert f"\n    {command} " in out or f"\n    {command}\n" in out

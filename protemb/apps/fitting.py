@@ -1,0 +1,113 @@
+"""From a config to a fitted network: recipe, batches, Lightning trainer, Ctrl-C."""
+
+import contextlib
+import signal
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.trainer.states import TrainerStatus
+
+from protemb.apps.config import build
+from protemb.models.checkpoint import RECIPE_VERSION, build_classifier
+from protemb.sequences.dataset import LabelledSet
+from protemb.sequences.partition import Split
+from protemb.training.data import SequenceData
+from protemb.training.history import History
+from protemb.training.module import ClassifierModule
+
+
+class Interrupted(Exception):
+    """Training was stopped by Ctrl-C; the folder holds what is needed to continue."""
+
+
+def run_label(values: Mapping[str, Any]) -> str:
+    """How tables name the network: bilstm/mean, embedding/mean+64, lstm@table/mean."""
+    encoder, pooling = values["choices"]["encoder"], values["choices"]["pooling"]
+    level = "" if values["level"] == "states" else f"@{values['level']}"
+    hidden = values["task"]["hidden"]
+    return f"{encoder}{level}/{pooling}" + ("" if hidden is None else f"+{hidden}")
+
+
+def recipe_of(values: Mapping[str, Any], data: LabelledSet) -> dict[str, Any]:
+    """Plain values that rebuild the network and read its input as it was read in training."""
+    return {
+        "version": RECIPE_VERSION,
+        "encoder": values["encoder"],
+        "pooling": values["pooling"],
+        "level": values["level"],
+        "head": {name: values["task"][name] for name in ("hidden", "dropout")},
+        "labels": list(data.label_names),
+        "alphabet": data.store.alphabet.name,
+        "alphabet_fingerprint": data.store.alphabet.fingerprint,
+        "label": run_label(values),
+        "data": {"name": values["data"]["name"], "fingerprint": data.fingerprint},
+    }
+
+
+def fit(
+    values: Mapping[str, Any],
+    data: LabelledSet,
+    split: Split,
+    loggers: list[Logger],
+    checkpoint: Path | None,
+) -> tuple[pl.Trainer, History, float]:
+    """Fit, and return the trainer, the epochs' history and the best objective."""
+    pl.seed_everything(values["seed"], verbose=False)
+    task = values["task"]
+    recipe = recipe_of(values, data)
+    classifier = build_classifier(recipe)
+    batches = SequenceData(
+        data,
+        split,
+        residues=task["residues"],
+        max_records=task["max_records"],
+        class_weights=task["class_weights"],
+        seed=values["seed"],
+        positions=classifier.embedder.pooling.needs_positions,
+    )
+    if batches.long_records:
+        print(f"{batches.long_records} training records exceed task.residues: one batch each")
+    module = ClassifierModule(
+        classifier,
+        recipe,
+        optimizer=build(values["optimizer"]),
+        scheduler=build(values["scheduler"]) if values["scheduler"] else None,
+        objective=values["objective"],
+        label_smoothing=task["label_smoothing"],
+        seed=values["seed"],
+    )
+    callbacks = {name: build(node) for name, node in values["callbacks"].items()}
+    trainer: pl.Trainer = build(
+        values["trainer"],
+        callbacks=list(callbacks.values()),
+        logger=loggers,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        enable_model_summary=False,
+        log_every_n_steps=1,
+    )
+    for logger in loggers:
+        logger.log_hyperparams(dict(values))
+    with _interruptible(trainer), warnings.catch_warnings():
+        # A run that resumes finds its own checkpoints.
+        warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
+        trainer.fit(module, batches, ckpt_path=checkpoint, weights_only=True)
+    best = callbacks["best"].best_model_score
+    return trainer, callbacks["history"], float(best)
+
+
+@contextlib.contextmanager
+def _interruptible(trainer: pl.Trainer) -> Iterator[None]:
+    """Lightning turns Ctrl-C into SystemExit and leaves the signal off; undo both."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit:
+        signal.signal(signal.SIGINT, handler)
+        if trainer.state.status is not TrainerStatus.INTERRUPTED:
+            raise
+        raise Interrupted from None
