@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is not a defect: time limits are the test runner's.
+settings.register_profile("protemb", deadline=None)
+settings.load_profile("protemb")
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.trainer.states import TrainerStatus
 
 from protemb.apps.config import build
+from protemb.apps.mirror import log_config
 from protemb.models.checkpoint import RECIPE_VERSION, build_classifier
 from protemb.sequences.dataset import LabelledSet
 from protemb.sequences.partition import Split
@@ -90,8 +91,7 @@ def fit(
         enable_model_summary=False,
         log_every_n_steps=1,
     )
-    for logger in loggers:
-        logger.log_hyperparams(dict(values))
+    log_config(loggers, values)
     with _interruptible(trainer), warnings.catch_warnings():
         # A run that resumes finds its own checkpoints.
         warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")

@@ -1,12 +1,54 @@
 """Dashboards are a mirror of the run folder: what they show is read from there."""
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 
+from protemb.apps.config import build
 from protemb.apps.results import Outcome
+from protemb.errors import ConfigError
 from protemb.vectors.table import VectorTable
+
+
+@contextlib.contextmanager
+def open_loggers(values: Mapping[str, Any]) -> Iterator[list[Logger]]:
+    """The run's loggers, closed on every path: W&B's next run would go on in one left open."""
+    loggers = [build(values["logger"])] if values["logger"] else []
+    failed = True
+    try:
+        yield loggers
+        failed = False
+    finally:
+        for logger in loggers:
+            # Lightning did so when training ended; the results came later.
+            logger.finalize("failed" if failed else "success")
+            if isinstance(logger, WandbLogger) and logger.version is not None:
+                logger.experiment.finish(exit_code=int(failed))
+
+
+def log_config(loggers: Iterable[Logger], values: Mapping[str, Any]) -> None:
+    """Send the config, without the folders of this machine.
+
+    Raises:
+        ConfigError: W&B does not let the run begin.
+    """
+    hidden = ("paths", "logger", "out_dir")
+    shown = {name: value for name, value in values.items() if name not in hidden}
+    shown["callbacks"] = {
+        name: {option: value for option, value in node.items() if option != "dirpath"}
+        for name, node in values["callbacks"].items()
+    }
+    for logger in loggers:
+        try:
+            logger.log_hyperparams(shown)
+        except Exception as error:
+            if not type(error).__module__.startswith("wandb."):
+                raise
+            expected = f"a W&B that answers ({error}), or logger.offline=true"
+            raise ConfigError("logger", "wandb", expected) from error
 
 
 def mirror_results(loggers: Iterable[Logger], outcome: Outcome, folder: Path) -> None:
@@ -49,9 +91,3 @@ def _show_pictures(logger: TensorBoardLogger, pictures: Iterable[Path]) -> None:
 
     for picture in pictures:
         logger.experiment.add_image(picture.stem, imread(picture), dataformats="HWC")
-
-
-def finish_logger(logger: Logger) -> None:
-    """Close a dashboard's run; without this the next run of a sweep would write into it."""
-    if isinstance(logger, WandbLogger):
-        logger.experiment.finish()

@@ -1,12 +1,11 @@
 """Train one encoder and score it: data, split, fit, scores beside baselines, vectors, figures."""
 
-import contextlib
 import logging
 import math
 import resource
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from protemb.apps.config import build, check, plain
 from protemb.apps.fitting import Interrupted, fit, run_label
-from protemb.apps.mirror import finish_logger, mirror_results
+from protemb.apps.mirror import mirror_results, open_loggers
 from protemb.apps.results import Outcome, print_outcome, save_outcome
 from protemb.apps.runs import RunFolder, run_key
 from protemb.errors import ConfigError, InputError, ProtembError
@@ -84,7 +83,7 @@ def run(cfg: DictConfig) -> float:
         return fit(values, data, _split(values, data), [], folder.resumable())[2]
     checkpoint = folder.begin(values["resume"] == "auto")
     try:
-        with _open_loggers(values) as loggers:
+        with open_loggers(values) as loggers:
             return _run_first(values, data, folder, loggers, checkpoint)
     except (Exception, Interrupted) as error:
         status = "interrupted" if isinstance(error, Interrupted) else "failed"
@@ -233,14 +232,3 @@ def _against_best_baseline(
         replicates=replicates,
     )
     return rival, difference
-
-
-@contextlib.contextmanager
-def _open_loggers(values: Mapping[str, Any]) -> Iterator[list[Logger]]:
-    """The run's loggers, closed on every path."""
-    loggers = [build(values["logger"])] if values["logger"] else []
-    try:
-        yield loggers
-    finally:
-        for logger in loggers:
-            finish_logger(logger)

@@ -18,6 +18,11 @@ class History(pl.Callback):
         self.rows: list[dict[str, float]] = []
         self._residues, self._seconds, self._started = 0, 0.0, 0.0
 
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """A run that had stopped early and died later must not train one more epoch."""
+        if any(callback.stopped_epoch for callback in trainer.early_stopping_callbacks):
+            trainer.should_stop = True
+
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Start counting anew."""
         self._residues, self._seconds = 0, 0.0

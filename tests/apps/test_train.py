@@ -137,6 +137,22 @@ def test_resume_is_bit_equal(train, die_in_epoch, monkeypatch, error):
     assert len(histories[0]) == len(histories[1]) == 4
 
 
+@pytest.mark.parametrize("options", [["callbacks.early_stopping.patience=1"], []])
+def test_dying_after_training_does_not_train_again(train, monkeypatch, options):
+    options = [*options, "trainer.max_epochs=6", "optimizer.lr=1e-6"]
+    straight = train(*options, name="straight")
+    with monkeypatch.context() as patch:
+        patch.setattr("protemb.apps.train.save_outcome", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train(*options, name="broken")
+    broken = train(*options, name="broken")
+    assert _result(broken)["epochs"] == _result(straight)["epochs"]
+    assert (_result(straight)["epochs"] < 6) == (len(options) == 3)
+    assert _result(broken)["objective"] == _result(straight)["objective"]
+    name = "predictions.parquet"
+    assert (straight / name).read_bytes() == (broken / name).read_bytes()
+
+
 def test_a_finished_run_is_shown_and_not_repeated(train, capsys):
     folder = train()
     written = (folder / "result.json").stat().st_mtime_ns
