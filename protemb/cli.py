@@ -85,6 +85,15 @@ def parser() -> argparse.ArgumentParser:
     audit.add_argument("--record-key-field", type=int, metavar="N", help="header field to join on")
     audit.add_argument("--missing-label", choices=["error", "drop"], default="error")
     audit.add_argument("--min-class-size", type=int, default=1, metavar="N")
+    audit.add_argument(
+        "--field",
+        action="append",
+        default=[],
+        metavar="NAME=WHERE",
+        help="another field to hold against the label: header field (subtype=3) or column "
+        "(region=region); may be repeated",
+    )
+    audit.add_argument("--unknown", choices=["error", "x", "drop"], default="error")
     audit.add_argument("--json", action="store_true", help="everything, as JSON")
 
     fetch = commands.add_parser("fetch", help="get a data set from its public source")

@@ -68,6 +68,24 @@ class ConfigError(ProtembError, ValueError):
         return f"{self.option}: got {self.got!r}, expected {self.expected}"
 
 
+class Diverged(ProtembError, ArithmeticError):
+    """Training has left the numbers that can be computed with; epochs count from 1.
+
+    >>> str(Diverged(3))
+    'training diverged in epoch 3: the validation loss is not finite; try a smaller optimizer.lr'
+    """
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__(epoch)
+        self.epoch = epoch
+
+    def __str__(self) -> str:
+        return (
+            f"training diverged in epoch {self.epoch}: the validation loss is not finite; "
+            "try a smaller optimizer.lr"
+        )
+
+
 class CheckpointError(ProtembError, ValueError):
     """A checkpoint is damaged, foreign, or does not fit what it is asked for."""
 

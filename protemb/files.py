@@ -26,6 +26,8 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         yield part
         part.chmod(0o666 & ~_umask())
+        with open(part, "rb") as written:
+            os.fsync(written.fileno())
         os.replace(part, final)
     finally:
         part.unlink(missing_ok=True)

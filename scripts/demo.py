@@ -4,6 +4,7 @@
 whatever averages residues must guess between them. Run by `make demo`.
 """
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -28,7 +29,8 @@ def main() -> None:
     code = subprocess.run(command, cwd=ROOT, check=False).returncode
     if code:
         sys.exit(code)
-    folder = ROOT / "runs" / "demo" / sweep_name(command[2:])
+    home = Path(os.environ.get("PROTEMB_HOME", ROOT))
+    folder = home / "runs" / "demo" / sweep_name(command[2:])
     table = Table(title=f"{TWINS[0]} or {TWINS[1]}? Chance is 0.500", title_justify="left")
     table.add_column("model", no_wrap=True)
     table.add_column("balanced accuracy [95 %]", justify="right")

@@ -1,8 +1,10 @@
 """The commands behind `protemb`: thin wrappers that read, call one function, and print."""
 
 import json
+import os
 import sys
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +169,10 @@ def audit(options: Namespace) -> None:
         metadata=options.metadata,
         metadata_key=options.metadata_key,
         record_key=Rule(field=options.record_key_field, delimiter=options.delimiter),
+        fields={
+            name: rule for name, rule in map(partial(_field, options.delimiter), options.field)
+        },
+        letters=LetterPolicy(unknown=options.unknown),
         missing_label=options.missing_label,
         min_class_size=options.min_class_size,
     ).load()
@@ -177,6 +183,16 @@ def audit(options: Namespace) -> None:
         print("\n".join([*report_lines(data.report), *audit_lines(facts)]))
 
 
+def _field(delimiter: str, text: str) -> tuple[str, Rule]:
+    """Read `subtype=3` (header field) or `region=region` (column)."""
+    name, equals, where = text.partition("=")
+    if not (name and equals and where):
+        raise ConfigError("--field", text, "NAME=WHERE, such as subtype=3 or region=region")
+    if where.isdigit():
+        return name, Rule(field=int(where), delimiter=delimiter)
+    return name, Rule(column=where)
+
+
 def fetch(options: Namespace) -> None:
     """Get a data set; what is there already is not fetched again."""
     from rich.progress import BarColumn, DownloadColumn, TextColumn
@@ -184,7 +200,8 @@ def fetch(options: Namespace) -> None:
     from protemb.sequences.demo import write_demo_fasta
     from protemb.sequences.influenza import build_influenza_ha
 
-    folder = Path(options.output or f"data/{options.name}")
+    root = Path(os.environ.get("PROTEMB_HOME", "."))  # as in conf/paths
+    folder = Path(options.output) if options.output else root / "data" / options.name
     if options.name == "demo":
         path = folder / "demo.fasta"
         write_demo_fasta(path)

@@ -2,17 +2,14 @@
 
 import inspect
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any
 
-import hydra.utils
 from hydra.core.config_store import ConfigStore
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from protemb.errors import ConfigError, ProtembError
+from protemb.errors import ConfigError
 from protemb.targets import locate, target_nodes
 
 
@@ -57,11 +54,46 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in values.items()}
 
 
+POOLING_NAMES = ("mean", "max", "last", "ends", "attention", "position")
 CHOICES = {
     "resume": ("auto", "never"),
     "objective": ("val/balanced_accuracy", "val/macro_f1", "val/loss"),
     "objective_mode": ("max", "min"),
 }
+
+# Keys of the groups that are no class of their own.
+KNOWN = {
+    "task": (
+        "hidden",
+        "dropout",
+        "class_weights",
+        "label_smoothing",
+        "residues",
+        "max_records",
+    ),
+    "data": ("name", "hint", "source"),
+    "paths": ("root", "data", "cache", "runs"),
+}
+# Kind and range of numbers, by the name they have wherever they stand.
+WHOLE = {
+    name: 1
+    for name in (
+        "hidden",
+        "residues",
+        "max_records",
+        "embed_dim",
+        "hidden_dim",
+        "layers",
+        "kernel",
+        "max_epochs",
+        "devices",
+        "num_nodes",
+        "patience",
+        "sequences_per_host",
+    )
+} | {"seed": 0, "fold": 0, "replicates": 2}
+SHARES = ("dropout", "label_smoothing")
+POSITIVE = ("lr",)
 
 
 def check(values: Mapping[str, Any]) -> None:
@@ -77,8 +109,16 @@ def check(values: Mapping[str, Any]) -> None:
     for option, words in CHOICES.items():
         if values[option] not in words:
             raise ConfigError(option, values[option], f"one of {', '.join(words)}")
-    if values["replicates"] < 2:
-        raise ConfigError("replicates", values["replicates"], "at least 2 bootstrap replicates")
+    for group, known_keys in KNOWN.items():
+        for name in values[group]:
+            if name not in known_keys:
+                raise ConfigError(f"{group}.{name}", values[group][name], "no such option")
+    _check_numbers(values, "")
+    for name in values["vectors"]:
+        level, slash, pooling = str(name).partition("/")
+        if name != "own" and (not slash or pooling not in POOLING_NAMES):
+            expected = f"own, or level/pooling with one of {', '.join(POOLING_NAMES)}"
+            raise ConfigError("vectors", name, expected)
     if (values["objective"] == "val/loss") != (values["objective_mode"] == "min"):
         raise ConfigError(
             "objective_mode", values["objective_mode"], "min for val/loss and max for the others"
@@ -87,6 +127,24 @@ def check(values: Mapping[str, Any]) -> None:
         unknown = unknown_options(node)
         if unknown:
             raise ConfigError(f"{path}.{unknown[0]}", node[unknown[0]], "no such option")
+
+
+def _check_numbers(node: Any, path: str) -> None:
+    """Refuse numbers of the wrong kind or outside their range, wherever they stand."""
+    for name, value in node.items() if isinstance(node, Mapping) else ():
+        where = f"{path}.{name}" if path else str(name)
+        if isinstance(value, Mapping):
+            _check_numbers(value, where)
+        elif value is None:
+            continue
+        elif name in WHOLE and not (type(value) is int and value >= WHOLE[name]):
+            # Lightning takes "auto", lists of devices and -1 for all of them.
+            if name != "devices" or type(value) is int and value != -1:
+                raise ConfigError(where, value, f"a whole number from {WHOLE[name]} on")
+        elif name in SHARES and not (isinstance(value, float | int) and 0 <= value < 1):
+            raise ConfigError(where, value, "a share from 0 to below 1")
+        elif name in POSITIVE and not (isinstance(value, float | int) and value > 0):
+            raise ConfigError(where, value, "a number above 0")
 
 
 def unknown_options(node: Mapping[str, Any]) -> list[str]:
@@ -98,20 +156,21 @@ def unknown_options(node: Mapping[str, Any]) -> list[str]:
 
 
 def build(node: Mapping[str, Any], **options: Any) -> Any:
-    """Build the object that a `_target_` node describes, if every target in it is allowed."""
-    for _, inner in target_nodes(node):
-        locate(inner["_target_"])
-    try:
-        with _hydra_whitelist():
-            return instantiate(dict(node), **options, _convert_="all")
-    except InstantiationException as error:
-        if isinstance(error.__cause__, ProtembError):
-            raise error.__cause__ from None
-        raise
+    """Build the object that a `_target_` node describes, if every target in it is allowed.
+
+    Hydra's own `instantiate` would resolve interpolations once more, after the check; here plain
+    values stay what they are.
+    """
+    target = locate(node["_target_"])
+    given = {name: _built(value) for name, value in node.items() if not name.startswith("_")}
+    if node.get("_partial_"):
+        return partial(target, **given, **options)
+    return target(**given, **options)
 
 
-def _hydra_whitelist() -> AbstractContextManager[None]:
-    """Hydra 1.4 asks for a list of its own; ours has been checked before, with more rules."""
-    if not hasattr(hydra.utils, "execution_whitelist"):
-        return nullcontext()
-    return hydra.utils.execution_whitelist("*")
+def _built(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        if "_target_" in value:
+            return build(value)
+        return {name: _built(inner) for name, inner in value.items()}
+    return [_built(inner) for inner in value] if isinstance(value, list) else value

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.trainer.states import TrainerStatus
 
@@ -16,6 +17,7 @@ from protemb.apps.mirror import log_config
 from protemb.models.checkpoint import RECIPE_VERSION, build_classifier
 from protemb.sequences.dataset import LabelledSet
 from protemb.sequences.partition import Split
+from protemb.training.checkpointing import WholeCheckpointIO
 from protemb.training.data import SequenceData
 from protemb.training.history import History
 from protemb.training.module import ClassifierModule
@@ -34,7 +36,7 @@ def run_label(values: Mapping[str, Any]) -> str:
 
 
 def recipe_of(values: Mapping[str, Any], data: LabelledSet) -> dict[str, Any]:
-    """Plain values that rebuild the network and read its input as it was read in training."""
+    """Plain values that rebuild the network and say what its input and classes are."""
     return {
         "version": RECIPE_VERSION,
         "encoder": values["encoder"],
@@ -72,16 +74,24 @@ def fit(
     )
     if batches.long_records:
         print(f"{batches.long_records} training records exceed task.residues: one batch each")
+    optimizer = dict(values["optimizer"])
+    if "mixed" in str(values["trainer"]["precision"]):
+        # There Lightning does not clip the gradients of a fused optimizer.
+        optimizer.pop("fused", None)
     module = ClassifierModule(
         classifier,
         recipe,
-        optimizer=build(values["optimizer"]),
+        optimizer=build(optimizer),
         scheduler=build(values["scheduler"]) if values["scheduler"] else None,
         objective=values["objective"],
         label_smoothing=task["label_smoothing"],
         seed=values["seed"],
     )
-    callbacks = {name: build(node) for name, node in values["callbacks"].items()}
+    # Lightning refuses a progress bar that is there and turned off.
+    silent = () if values["trainer"]["enable_progress_bar"] else ("progress",)
+    callbacks = {
+        name: build(node) for name, node in values["callbacks"].items() if name not in silent
+    }
     trainer: pl.Trainer = build(
         values["trainer"],
         callbacks=list(callbacks.values()),
@@ -90,14 +100,25 @@ def fit(
         use_distributed_sampler=False,
         enable_model_summary=False,
         log_every_n_steps=1,
+        plugins=[WholeCheckpointIO()],
     )
     log_config(loggers, values)
+    if checkpoint is not None and _place(checkpoint) != callbacks["best"].dirpath:
+        # Lightning would forget which epoch was the best one.
+        print("The run's folder was moved before it had finished: starting over")
+        checkpoint = None
     with _interruptible(trainer), warnings.catch_warnings():
         # A run that resumes finds its own checkpoints.
         warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
         trainer.fit(module, batches, ckpt_path=checkpoint, weights_only=True)
     best = callbacks["best"].best_model_score
     return trainer, callbacks["history"], float(best)
+
+
+def _place(checkpoint: Path) -> str | None:
+    """The folder that a checkpoint was written to."""
+    states = torch.load(checkpoint, map_location="cpu", weights_only=True)["callbacks"]
+    return next((state["dirpath"] for state in states.values() if "dirpath" in state), None)
 
 
 @contextlib.contextmanager

@@ -50,9 +50,7 @@ def register_resolvers() -> None:
     value with the config.
     """
     OmegaConf.register_new_resolver("run_name", run_name, replace=True)
-    OmegaConf.register_new_resolver(
-        "parent_name", lambda path: Path(path).parent.name, replace=True
-    )
+    OmegaConf.register_new_resolver("parent_name", parent_name, replace=True)
     OmegaConf.register_new_resolver(
         "sweep_name", lambda: sweep_name(sys.argv[1:]), replace=True, use_cache=True
     )

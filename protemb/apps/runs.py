@@ -50,8 +50,8 @@ class RunFolder:
         """Make the folder ready; return the checkpoint to continue from, if there is one."""
         record = read_result(self.path)
         same = record is not None and record["key"] == self.key
-        if record is not None and not (same and resume):
-            self._set_aside(record)
+        if not (same and resume):
+            self.set_aside()
         self.write("running")
         return self.resumable()
 
@@ -60,13 +60,25 @@ class RunFolder:
         path = self.path / "checkpoints" / "last.ckpt"
         return path if path.exists() else None
 
-    def _set_aside(self, record: Mapping[str, Any]) -> None:
-        """Move an older result into a folder of its own inside this one."""
-        aside = self.path / "previous" / f"{record['key']}-{int(time.time() * 1000)}"
+    def set_aside(self) -> None:
+        """Move what an older run left into a folder of its own inside this one.
+
+        The record goes last: killed in between, the next run sees it and moves the rest.
+        """
+        kept = ("previous", ".hydra")
+        found = [
+            item
+            for item in (self.path.iterdir() if self.path.is_dir() else ())
+            if item.name not in kept and item.suffix != ".log"
+        ]
+        if not found:
+            return
+        record = read_result(self.path)
+        old_key = record["key"] if record else "unknown"
+        aside = self.path / "previous" / f"{old_key}-{int(time.time() * 1000)}"
         aside.mkdir(parents=True)
-        for item in self.path.iterdir():
-            if item.name not in ("previous", ".hydra") and item.suffix != ".log":
-                shutil.move(item, aside / item.name)
+        for item in sorted(found, key=lambda item: item.name == RESULT):
+            shutil.move(item, aside / item.name)
 
     def write(self, status: str, **facts: Any) -> None:
         """Write result.json: status, key, code, versions, seconds, and the facts given."""
@@ -92,16 +104,31 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     return record if isinstance(record, dict) and {"status", "key"} <= record.keys() else None
 
 
-def run_key(values: Mapping[str, Any], data_fingerprint: str) -> str:
-    """Content key of a run: config, data and code.
+def run_key(values: Mapping[str, Any], data_fingerprint: str, split_fingerprint: str) -> str:
+    """Content key of a run: config, data, split and code.
 
-    Where results go, how they are logged and whether a run may resume do not change them.
+    Where results go, how they are logged and whether a run may resume do not change them. Where the
+    data and the split come from does not matter either: their content does.
     """
-    left_out = ("paths", "logger", "resume", "out_dir", "figures", "choices", "overrides")
+    left_out = ("paths", "logger", "resume", "out_dir", "figures", "choices", "overrides", "split")
     config = {name: value for name, value in values.items() if name not in left_out}
-    # Where the file lies does not matter: its content is in the fingerprint.
     config["data"] = values["data"]["name"]
-    return content_key({"config": config, "data": data_fingerprint, "code": code_key()})
+    config["callbacks"] = {
+        name: {option: value for option, value in node.items() if option != "dirpath"}
+        for name, node in values["callbacks"].items()
+        if name != "progress"
+    }
+    config["trainer"] = {
+        name: value for name, value in values["trainer"].items() if name != "enable_progress_bar"
+    }
+    return content_key(
+        {
+            "config": config,
+            "data": data_fingerprint,
+            "split": split_fingerprint,
+            "code": code_key(),
+        }
+    )
 
 
 @cache

@@ -1,5 +1,6 @@
 """What a sweep leaves behind: a table of its runs, and a heatmap of encoder and pooling."""
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,7 +37,8 @@ def summarise(folder: Path) -> list[Record]:
     write_summary(records, folder / "summary.parquet")
     cells = average_cells(records, folder)
     data = records[0]["config"]["data"]["name"] if "config" in records[0] else ""
-    heatmap(cells, folder / "heatmap.png", title=f"balanced accuracy on the test part, {data}")
+    if cells:
+        heatmap(cells, folder / "heatmap.png", title=f"balanced accuracy on the test part, {data}")
     print_summary(records, cells)
     print(f"Summary: {folder}")
     return records
@@ -87,7 +89,9 @@ def average_cells(records: Sequence[Record], folder: Path) -> Cells:
     }
     replicates: dict[tuple[str, str], list[np.ndarray]] = defaultdict(list)
     for record, row in zip(records, given, strict=True):
-        encoder, _, pooling = record.get("label", "").partition("/")
+        if "label" not in record:  # running, or refused before it began
+            continue
+        encoder, _, pooling = record["label"].partition("/")
         extra = ", ".join(f"{key}={row[key]}" for key in sorted(varied) if key in row)
         name = f"{encoder} ({extra})" if extra else encoder
         runs = replicates[name, pooling]
@@ -114,14 +118,26 @@ def _replicates(folder: Path) -> np.ndarray:
     return np.concatenate([[values[METRIC]], replicates_of[METRIC]])
 
 
+def average_baselines(records: Sequence[Record]) -> dict[str, Interval]:
+    """Mean score of each baseline over the runs; with more than one split, without interval."""
+    found: dict[str, list[Interval]] = defaultdict(list)
+    for record in records:
+        for name, row in record.get("scores", {}).items():
+            if name != record["label"]:
+                ends = {end: math.nan if x is None else x for end, x in row[METRIC].items()}
+                found[name].append(Interval(**ends))
+    return {
+        name: rows[0]
+        if len(set(rows)) == 1
+        else Interval(float(np.mean([row.value for row in rows])), math.nan, math.nan)
+        for name, rows in found.items()
+    }
+
+
 def print_summary(records: Sequence[Record], cells: Cells) -> None:
     """The cells and the baselines, best first, then what failed."""
     rows = [("/".join(cell), interval) for cell, interval in cells.items() if interval]
-    baselines: dict[str, Interval] = {}
-    for record in records:
-        for name, row in record.get("scores", {}).items():
-            if name != record["label"] and row[METRIC]["low"] is not None:
-                baselines.setdefault(name, Interval(**row[METRIC]))
+    baselines = average_baselines(records)
     table = Table(title="Test scores", title_justify="left", header_style="bold")
     table.add_column("model", no_wrap=True)
     table.add_column("balanced accuracy [95 %]", justify="right")

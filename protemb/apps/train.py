@@ -19,7 +19,7 @@ from protemb.apps.config import build, check, plain
 from protemb.apps.fitting import Interrupted, fit, run_label
 from protemb.apps.mirror import mirror_results, open_loggers
 from protemb.apps.results import Outcome, print_outcome, save_outcome
-from protemb.apps.runs import RunFolder, run_key
+from protemb.apps.runs import RunFolder, read_result, run_key
 from protemb.errors import ConfigError, InputError, ProtembError
 from protemb.files import write_text
 from protemb.intervals import Interval
@@ -45,20 +45,38 @@ def main(cfg: DictConfig) -> float | None:
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     sweeping = HydraConfig.get().mode is RunMode.MULTIRUN
     try:
+        if sweeping and "ddp" in str(cfg.trainer.strategy):
+            # Lightning would start the whole sweep again in each process.
+            raise ConfigError("trainer.strategy", cfg.trainer.strategy, "another one in a sweep")
         return run(cfg)
-    except Interrupted:
+    except (Interrupted, KeyboardInterrupt):
         print("Interrupted. The same command continues this run.", file=sys.stderr)
         raise SystemExit(130) from None
     except ProtembError as error:
         print(f"protemb: {error}", file=sys.stderr)
         if not sweeping:
             raise SystemExit(2) from None
+        _record_refusal(cfg, error)
     except Exception as error:
         # A defect keeps its traceback; in a sweep it must not take the other points along.
         if not sweeping:
             raise
         print(f"protemb: {type(error).__name__}: {error}", file=sys.stderr)
+        _record_refusal(cfg, error)
     return math.nan
+
+
+def _record_refusal(cfg: DictConfig, error: Exception) -> None:
+    """A point refused before its folder was begun stands in the sweep's summary all the same.
+
+    An older record's key stays, so that the point can go on when its input is back.
+    """
+    reason = f"{type(error).__name__}: {error}"
+    record = read_result(Path(cfg.out_dir)) or {}
+    if record.get("error") != reason:
+        folder = RunFolder(Path(cfg.out_dir), record.get("key", ""))
+        facts = {name: record[name] for name in ("config", "label") if name in record}
+        folder.write("failed", error=reason, overrides=list(cfg.overrides), **facts)
 
 
 def run(cfg: DictConfig) -> float:
@@ -71,7 +89,9 @@ def run(cfg: DictConfig) -> float:
     values = plain(cfg)
     check(values)
     data = load_data(values)
-    folder = RunFolder(Path(values["out_dir"]), run_key(values, data.fingerprint))
+    split = _split(values, data)
+    key = run_key(values, data.fingerprint, split.fingerprint)
+    folder = RunFolder(Path(values["out_dir"]), key)
     first = is_first_process()
     done = folder.finished() if values["resume"] == "auto" else None
     if done is not None:
@@ -80,13 +100,14 @@ def run(cfg: DictConfig) -> float:
         return float(done["objective"])
     if not first:
         # Under DDP the other processes only take part in training.
-        return fit(values, data, _split(values, data), [], folder.resumable())[2]
+        return fit(values, data, split, [], folder.resumable())[2]
     checkpoint = folder.begin(values["resume"] == "auto")
     try:
         with open_loggers(values) as loggers:
-            return _run_first(values, data, folder, loggers, checkpoint)
-    except (Exception, Interrupted) as error:
-        status = "interrupted" if isinstance(error, Interrupted) else "failed"
+            return _run_first(values, data, split, folder, loggers, checkpoint)
+    except (Exception, KeyboardInterrupt) as error:
+        stopped = isinstance(error, Interrupted | KeyboardInterrupt)
+        status = "interrupted" if stopped else "failed"
         reason = f"{type(error).__name__}: {error}"
         folder.write(
             status,
@@ -125,16 +146,18 @@ def _split(values: Mapping[str, Any], data: LabelledSet) -> Split:
 def _run_first(
     values: Mapping[str, Any],
     data: LabelledSet,
+    split: Split,
     folder: RunFolder,
     loggers: list[Logger],
     checkpoint: Path | None,
 ) -> float:
-    split = _split(values, data)
     split.write(folder.path / "split.tsv", data.store)
     facts = audit(data)
     split_facts = audit_split(data, split)
-    lines = [*report_lines(data.report), *audit_lines(facts), *audit_split_lines(split_facts)]
+    counted = report_lines(data.report)
+    lines = [*counted, *audit_lines(facts), *audit_split_lines(split_facts)]
     write_text(folder.path / "audit.txt", "\n".join(lines) + "\n")
+    print("\n".join(counted))
     sizes = ", ".join(f"{len(records):,} {name}" for name, records in split.parts.items())
     print(
         f"{values['data']['name']}: {len(data):,} records, {data.store.n_sequences:,} distinct "
@@ -205,7 +228,7 @@ def _run_first(
         reading=dict(data.report),
         split=split_facts,
         device=str(trainer.strategy.root_device),
-        peak_memory_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        process_peak_memory_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
     )
     print_outcome(outcome, folder.path)
     return objective

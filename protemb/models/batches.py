@@ -42,10 +42,6 @@ class TokenBatch:
             else positions_B.to(device, non_blocking=non_blocking),
         )
 
-    def pin_memory(self) -> "TokenBatch":
-        """Return the batch with pinned tokens, for copies that overlap with GPU work."""
-        return replace(self, tokens_BL=self.tokens_BL.pin_memory())
-
 
 def plan_batches(
     lengths_N: np.ndarray,

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
+import sklearn
 from scipy import sparse
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.linear_model import LogisticRegression
@@ -37,6 +38,8 @@ from protemb.sequences.partition import Split
 from protemb.sequences.tokens import TokenStore
 from protemb.training.metrics import confusion
 
+# Raise it when the same records are fitted in another way than before.
+FORMAT = 1
 NAMES = ("majority", "length", "composition", "kmer3", "nearest")
 FOLDS = 3
 STRENGTHS = (1.0, 10.0, 100.0)
@@ -83,7 +86,7 @@ def fit_baselines(
         "split": split.fingerprint,
         "seed": seed,
         "names": list(names),
-        "version": __version__,
+        "version": [__version__, FORMAT, sklearn.__version__],
     }
     path = cache_dir / "baselines" / f"{content_key(parts)}.npy"
     if not path.is_file():

@@ -16,7 +16,7 @@ class History(pl.Callback):
 
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
-        self._residues, self._seconds, self._started = 0, 0.0, 0.0
+        self._residues, self._started = 0, 0.0
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """A run that had stopped early and died later must not train one more epoch."""
@@ -25,13 +25,7 @@ class History(pl.Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Start counting anew."""
-        self._residues, self._seconds = 0, 0.0
-
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, module: pl.LightningModule, batch: LabelledBatch, index: int
-    ) -> None:
-        """Note the time."""
-        self._started = time.perf_counter()
+        self._residues, self._started = 0, time.perf_counter()
 
     def on_train_batch_end(
         self,
@@ -42,20 +36,22 @@ class History(pl.Callback):
         index: int,
     ) -> None:
         """Show the rate in the progress bar."""
-        self._seconds += time.perf_counter() - self._started
         self._residues += int(batch[0].lengths_B.sum()) * trainer.world_size
-        rate = self._residues / self._seconds
-        module.log("residues/s", rate, on_step=True, on_epoch=False, prog_bar=True, logger=False)
+        module.log(
+            "residues/s", self._rate(), on_step=True, on_epoch=False, prog_bar=True, logger=False
+        )
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Append the epoch's row (validation has run by now)."""
-        row = {"epoch": trainer.current_epoch + 1, "residues_per_second": 0.0}
-        if self._seconds:
-            row["residues_per_second"] = round(self._residues / self._seconds, 1)
+        row = {"epoch": trainer.current_epoch + 1, "residues_per_second": self._rate()}
         for name, value in trainer.callback_metrics.items():
             if "/" in name and name != "residues/s":
                 row[name] = float(value)
         self.rows.append(row)
+
+    def _rate(self) -> float:
+        """Residues per second since the epoch began, loading and validation included."""
+        return round(self._residues / (time.perf_counter() - self._started), 1)
 
     def state_dict(self) -> dict[str, Any]:
         """For the checkpoint."""

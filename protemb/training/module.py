@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
+from protemb.errors import Diverged
 from protemb.models.checkpoint import RECIPE_KEY
 from protemb.models.classifier import SequenceClassifier
 from protemb.training.data import LabelledBatch
@@ -97,6 +98,8 @@ class ClassifierModule(pl.LightningModule):
             "val/balanced_accuracy": (right_C / true_C.clamp_min(1))[present_C].mean(),
             "val/macro_f1": f1_C[present_C].mean(),
         }
+        if not torch.isfinite(values["val/loss"]):
+            raise Diverged(self.current_epoch + 1)
         self.val_confusion.reset()
         self.val_loss.reset()
         for name, value in values.items():
