@@ -4,7 +4,6 @@ import json
 import os
 import sys
 from argparse import Namespace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -169,9 +168,7 @@ def audit(options: Namespace) -> None:
         metadata=options.metadata,
         metadata_key=options.metadata_key,
         record_key=Rule(field=options.record_key_field, delimiter=options.delimiter),
-        fields={
-            name: rule for name, rule in map(partial(_field, options.delimiter), options.field)
-        },
+        fields=dict(_field(options.delimiter, text) for text in options.field),
         letters=LetterPolicy(unknown=options.unknown),
         missing_label=options.missing_label,
         min_class_size=options.min_class_size,

@@ -37,9 +37,8 @@ class History(pl.Callback):
     ) -> None:
         """Show the rate in the progress bar."""
         self._residues += int(batch[0].lengths_B.sum()) * trainer.world_size
-        module.log(
-            "residues/s", self._rate(), on_step=True, on_epoch=False, prog_bar=True, logger=False
-        )
+        rate = self._rate()
+        module.log("residues/s", rate, on_step=True, on_epoch=False, prog_bar=True, logger=False)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Append the epoch's row (validation has run by now)."""

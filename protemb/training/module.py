@@ -50,7 +50,7 @@ class ClassifierModule(pl.LightningModule):
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.objective, self.label_smoothing, self.seed = objective, label_smoothing, seed
         self.val_confusion = MulticlassConfusionMatrix(len(recipe["labels"]))
-        self.val_loss = MeanMetric()
+        self.val_loss = MeanMetric(nan_strategy="disable")
 
     def on_train_batch_start(self, batch: LabelledBatch, batch_idx: int) -> None:
         """Seed the dropout masks, so that a resumed run draws the same ones."""

@@ -156,10 +156,16 @@ def test_a_point_refused_before_it_began_is_in_the_summary(
         "refused": "failed",
     }
     assert "refused: failed ConfigError: replicates: got 1" in capsys.readouterr().out
-    # A result that is there already is not lost to a misspelt option.
-    written = (good / "result.json").read_bytes()
+    # Nor does an older result hide it; without the mistake the training that is there is enough.
+    before, weights = _result(good), _last(good)["state_dict"]
     _refuse(composed("replicates=1", out_dir=good), monkeypatch, capsys)
-    assert (good / "result.json").read_bytes() == written
+    assert {record["status"] for record in summarise(tmp_path)} == {"failed"}
+    train(name="good")
+    assert "Continuing from" in capsys.readouterr().out
+    assert {n: _result(good)[n] for n in ("status", "scores", "key", "best_epoch")} == {
+        n: before[n] for n in ("status", "scores", "key", "best_epoch")
+    }
+    assert all(torch.equal(value, weights[n]) for n, value in _last(good)["state_dict"].items())
 
 
 # Stopped and continued
@@ -371,7 +377,9 @@ def test_a_protein_beyond_the_budget_is_trained_whole(tmp_path):
     (folder,) = _runs(tmp_path)
     assert _result(folder)["status"] == "done"
     # Its vector is the mean over all 3,000 residues.
-    rows = load_classifier(folder).model.embedder.encoder.table.rows.weight.detach().numpy()
+    rows = load_classifier(folder).model.embedder.encoder.table.rows.weight.detach().double()
     table = VectorTable.read(folder / "vectors" / "table-mean.h5")
-    expected = rows[[AA21.symbols.index(letter) for letter in lines[1]]].mean(0)
-    np.testing.assert_allclose(table.vectors_ND[table.ids.index("P0")], expected, atol=1e-6)
+    expected = rows[[AA21.symbols.index(letter) for letter in lines[1]]].mean(0).numpy()
+    np.testing.assert_allclose(
+        table.vectors_ND[table.ids.index("P0")], expected, rtol=1e-6, atol=1e-6
+    )

@@ -8,7 +8,8 @@ import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss
 
-from protemb.errors import ConfigError
+from protemb.apps.config import build
+from protemb.errors import ConfigError, Diverged
 from protemb.models.checkpoint import load_classifier
 from protemb.targets import ForbiddenTarget
 from protemb.training.history import History
@@ -185,6 +186,15 @@ def test_an_older_result_of_something_else_is_set_aside(train):
         ("split.fractions=[0.5,0.5]", "split.fractions: got"),
         ("task.residues=0", "residues: got 0"),
         ("replicates=1", "replicates: got 1"),
+        ("task.max_records=0", "task.max_records: got 0, expected a whole number from 1 on"),
+        ("task.residues=abc", "task.residues: got 'abc'"),
+        ("task.dropout=2", "task.dropout: got 2, expected a share from 0 to below 1"),
+        ("encoder.hidden_dim=0", "encoder.hidden_dim: got 0"),
+        ("seed=-1", "seed: got -1"),
+        ("optimizer.lr=0", "optimizer.lr: got 0, expected a number above 0"),
+        ("vectors=[states]", "vectors: got 'states', expected own, or level/pooling"),
+        ("+task.hiden=64", "task.hiden: got 64, expected no such option"),
+        ("+paths.run=x", "paths.run: got 'x', expected no such option"),
     ],
 )
 def test_options_that_cannot_work_are_named(train, override, message):
@@ -198,6 +208,44 @@ def test_a_config_from_a_stranger_runs_nothing(train, tmp_path):
     with pytest.raises(ForbiddenTarget, match="not on the list"):
         train("+callbacks.evil._target_=os.mkdir", f"+callbacks.evil.path={canary}")
     assert not canary.exists()
+
+
+def test_values_are_never_resolved_again():
+    """An interpolation that survives composition must stay a text, not become an object."""
+    node = {
+        "_target_": "protemb.sequences.labels.Rule",
+        "column": "${oc.create:{_target_:os.getcwd}}",
+    }
+    assert build(node).column == node["column"]
+
+
+def test_a_diverging_training_is_one_line(train):
+    with pytest.raises(Diverged, match="diverged in epoch 1"):
+        train("optimizer=sgd", "optimizer.lr=1e38", "trainer.gradient_clip_val=null")
+
+
+def test_a_split_file_counts_by_its_content(train, tmp_path):
+    first = train(name="first")
+    written = tmp_path / "split.tsv"
+    lines = (first / "split.tsv").read_text().splitlines()
+    written.write_text("\n".join(lines) + "\n")
+    options = ["split=predefined", f"split.file={written}"]
+    folder = train(*options, name="again")
+    assert (folder / "predictions.parquet").read_bytes() == (
+        first / "predictions.parquet"
+    ).read_bytes()
+    key = _result(folder)["key"]
+    moved = next(i for i, line in enumerate(lines) if line.endswith("\ttest"))
+    lines[moved] = lines[moved].replace("\ttest", "\ttrain")
+    written.write_text("\n".join(lines) + "\n")
+    assert _result(train(*options, name="again"))["key"] != key
+
+
+def test_a_finished_run_may_be_moved(train, capsys):
+    folder = train(name="here")
+    folder.rename(folder.parent / "there")
+    train(name="there")
+    assert "Done already" in capsys.readouterr().out
 
 
 def test_random_frozen_table_stays_as_drawn(train):
