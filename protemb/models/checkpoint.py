@@ -7,7 +7,6 @@ packages that you allow), so a checkpoint from a stranger can choose between the
 
 import hashlib
 import io
-import pickle
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -111,7 +110,7 @@ def _read(path: Path) -> tuple[dict[str, Any], str]:
             # torch mentions an unusual pickle protocol; the file is refused or read all the same.
             warnings.filterwarnings("ignore", "Detected pickle protocol")
             content = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # damage surfaces as any error of torch's reader
         raise CheckpointError(
             str(path), "damaged, or not a checkpoint of weights and plain values"
         ) from error

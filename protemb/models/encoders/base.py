@@ -79,9 +79,9 @@ class ResidueTable(nn.Module):
         Counting and one small matrix product replace the (B, L, D) gather: the same sum in another
         order.
         """
-        B, width = len(tokens_BL), self.alphabet_size + 1
-        cells_BL = tokens_BL + torch.arange(0, B * width, width, device=tokens_BL.device)[:, None]
-        counts_BV = torch.bincount(cells_BL.view(-1), minlength=B * width).view(B, width)
         weight_VD = self.rows.weight
+        # Whole numbers, so float32 counts them exactly, in any order.
+        counts_BV = torch.zeros(len(tokens_BL), self.alphabet_size + 1, device=tokens_BL.device)
+        counts_BV.scatter_add_(1, tokens_BL, counts_BV.new_ones(()).expand_as(tokens_BL))
         shares_BV = counts_BV.to(weight_VD.dtype) / lengths_B.to(weight_VD.device)[:, None]
         return shares_BV[:, :-1] @ weight_VD[:-1]
