@@ -49,7 +49,6 @@ class Row:
         theirs: its values, in the same rounds.
         relation: "ratio" is ours / theirs, "difference" is ours - theirs.
         target: the bound, such as ">= 2.2" or "<= 0.4"; "" where none is set.
-        note: what a reader must know.
     """
 
     job: str
@@ -59,7 +58,6 @@ class Row:
     theirs: Sequence[float] = ()
     relation: str = "ratio"
     target: str = ""
-    note: str = ""
 
     def judged(self) -> list[float]:
         """What the target is about, one value per round."""
@@ -98,6 +96,7 @@ def interleave(
         for name, measure in sides.items():
             if number == 0 or name not in once:
                 values[name].append(measure())
+                print(f"round {number + 1}: {name}: {values[name][-1]:.4g}", file=sys.stderr)
     return values
 
 
