@@ -60,9 +60,6 @@ def fit(
 ) -> tuple[pl.Trainer, History, float]:
     """Fit, and return the trainer, the epochs' history and the best objective."""
     pl.seed_everything(values["seed"], verbose=False)
-    # Gradients that fade over hundreds of residues become subnormal numbers, which processors
-    # compute several times slower; below 1e-38 they are zero for us.
-    torch.set_flush_denormal(True)
     task = values["task"]
     recipe = recipe_of(values, data)
     classifier = build_classifier(recipe)
@@ -110,7 +107,7 @@ def fit(
         # Lightning would forget which epoch was the best one.
         print("The run's folder was moved before it had finished: starting over")
         checkpoint = None
-    with _interruptible(trainer), warnings.catch_warnings():
+    with _interruptible(trainer), _flushed_subnormals(), warnings.catch_warnings():
         # A run that resumes finds its own checkpoints.
         warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
         trainer.fit(module, batches, ckpt_path=checkpoint, weights_only=True)
@@ -122,6 +119,20 @@ def _place(checkpoint: Path) -> str | None:
     """The folder that a checkpoint was written to."""
     states = torch.load(checkpoint, map_location="cpu", weights_only=True)["callbacks"]
     return next((state["dirpath"] for state in states.values() if "dirpath" in state), None)
+
+
+@contextlib.contextmanager
+def _flushed_subnormals() -> Iterator[None]:
+    """Take numbers below 1e-38 for zero while training.
+
+    Gradients that fade over hundreds of residues become subnormal, which processors compute
+    several times slower. The setting is the process's, so it is taken back.
+    """
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 @contextlib.contextmanager

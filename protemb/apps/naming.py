@@ -24,8 +24,8 @@ def run_name(overrides: Sequence[str]) -> str:
     True
     >>> run_name(["encoder=lstm", "seed=1"]) == run_name(["seed=1", "encoder=lstm"])
     True
-    >>> run_name([])[:9], run_name(["data.source.path=../../x"])[:24]
-    ('defaults-', 'data.source.path=_._._x-')
+    >>> run_name([])[:9], run_name(["data.source.path=../../x"])[:22]
+    ('defaults-', 'data.source.path=____x')
     """
     chosen = sorted(item for item in overrides if not item.startswith(NOT_IN_NAMES))
     digest = hashlib.sha256("\n".join(chosen).encode()).hexdigest()[:6]

@@ -219,6 +219,11 @@ def test_values_are_never_resolved_again():
     assert build(node).column == node["column"]
 
 
+def test_training_leaves_subnormal_numbers_alone(train):
+    train("baselines=false")
+    assert np.float32(1e-40) * np.float32(1) > 0
+
+
 def test_a_diverging_training_is_one_line(train):
     with pytest.raises(Diverged, match="diverged in epoch 1"):
         train("optimizer=sgd", "optimizer.lr=1e38", "trainer.gradient_clip_val=null")
