@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 from protemb.apps.config import build
 from protemb.apps.runs import read_result
 from protemb.files import write_json, write_text
+from protemb.scores import classification_scores, score_difference
 from protemb.sequences.partition import Split
 from protemb.training.baselines import fit_baselines
-from protemb.training.metrics import classification_scores, score_difference
 
 ROOT = Path(__file__).parents[1]
 RIVAL = "kmer3"

@@ -18,9 +18,9 @@ from protemb.errors import ConfigError
 from protemb.files import whole_file
 from protemb.intervals import Interval
 from protemb.models.checkpoint import TrainedClassifier
+from protemb.scores import confusion
 from protemb.sequences.dataset import LabelledSet
 from protemb.sequences.partition import Split
-from protemb.training.metrics import confusion
 from protemb.vectors.embed import choose_embedder, embed_records
 from protemb.vectors.table import VectorTable
 

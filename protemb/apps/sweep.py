@@ -16,7 +16,7 @@ from protemb.apps.results import console
 from protemb.apps.runs import read_result
 from protemb.files import whole_file
 from protemb.intervals import Interval, percentile_interval
-from protemb.training.metrics import bootstrap_scores
+from protemb.scores import bootstrap_scores
 
 METRIC = "balanced_accuracy"
 REPLICATES = 1000

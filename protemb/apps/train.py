@@ -24,11 +24,11 @@ from protemb.errors import ConfigError, InputError, ProtembError
 from protemb.files import write_text
 from protemb.intervals import Interval
 from protemb.models.checkpoint import load_classifier
+from protemb.scores import classification_scores, score_difference
 from protemb.sequences.audit import audit, audit_lines, audit_split, audit_split_lines
 from protemb.sequences.dataset import LabelledSet, report_lines
 from protemb.sequences.partition import Split
 from protemb.training.baselines import fit_baselines
-from protemb.training.metrics import classification_scores, score_difference
 from protemb.vectors.embed import predict_records
 
 

@@ -32,11 +32,11 @@ from threadpoolctl import threadpool_limits
 from protemb import __version__
 from protemb.errors import ConfigError
 from protemb.files import content_key, whole_file
+from protemb.scores import confusion
 from protemb.sequences.dataset import LabelledSet
 from protemb.sequences.grouping import assign_groups
 from protemb.sequences.partition import Split
 from protemb.sequences.tokens import TokenStore
-from protemb.training.metrics import confusion
 
 # Raise it when the same records are fitted in another way than before.
 FORMAT = 1

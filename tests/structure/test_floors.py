@@ -9,6 +9,7 @@ FLOORS = {
     "errors": 0,
     "files": 0,
     "intervals": 0,
+    "scores": 1,
     "targets": 1,
     "sequences": 1,
     "models": 2,

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
+from protemb import scores
 from protemb.intervals import bootstrap_weights
-from protemb.training import metrics
-from protemb.training.metrics import classification_scores, confusion, weighted_scores
+from protemb.scores import classification_scores, confusion, weighted_scores
 
 NAMES = ("avian", "bovine", "equine", "human", "swine")
 
@@ -186,7 +186,7 @@ def test_order_of_records_does_not_matter(sample):
 
 def test_blocks_of_replicates_change_nothing(sample, monkeypatch):
     whole = classification_scores(*sample, NAMES, replicates=31)
-    monkeypatch.setattr(metrics, "BLOCK", 300)
+    monkeypatch.setattr(scores, "BLOCK", 300)
     blocks = classification_scores(*sample, NAMES, replicates=31)
     assert numbers(blocks) == pytest.approx(numbers(whole), nan_ok=True)
 
