@@ -10,6 +10,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from protemb.errors import ConfigError
+from protemb.sequences.shuffles import SHUFFLES
 from protemb.targets import locate, target_nodes
 
 
@@ -35,6 +36,9 @@ class TrainConfig:
     resume: str = "auto"
     baselines: bool = True
     replicates: int = 1000
+    unit_identity: float = 0.99
+    train_share: float = 1.0
+    shuffle: str = "none"
     vectors: list[str] = field(default_factory=list)
     figures: bool = True
     out_dir: str = MISSING
@@ -59,6 +63,7 @@ CHOICES = {
     "resume": ("auto", "never"),
     "objective": ("val/balanced_accuracy", "val/macro_f1", "val/loss"),
     "objective_mode": ("max", "min"),
+    "shuffle": ("none", *SHUFFLES),
 }
 
 # Keys of the groups that are no class of their own.
@@ -71,7 +76,7 @@ KNOWN = {
         "residues",
         "max_records",
     ),
-    "data": ("name", "hint", "source"),
+    "data": ("name", "hint", "splits", "source"),
     "paths": ("root", "data", "cache", "runs"),
 }
 # Kind and range of numbers, by the name they have wherever they stand.
@@ -94,6 +99,7 @@ WHOLE = {
 } | {"seed": 0, "fold": 0, "replicates": 2}
 SHARES = ("dropout", "label_smoothing")
 POSITIVE = ("lr",)
+UP_TO_ONE = ("unit_identity", "train_share", "identity")
 
 
 def check(values: Mapping[str, Any]) -> None:
@@ -145,6 +151,8 @@ def _check_numbers(node: Any, path: str) -> None:
             raise ConfigError(where, value, "a share from 0 to below 1")
         elif name in POSITIVE and not (isinstance(value, float | int) and value > 0):
             raise ConfigError(where, value, "a number above 0")
+        elif name in UP_TO_ONE and not (isinstance(value, float | int) and 0 < value <= 1):
+            raise ConfigError(where, value, "a share above 0, at most 1")
 
 
 def unknown_options(node: Mapping[str, Any]) -> list[str]:

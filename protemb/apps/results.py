@@ -45,6 +45,8 @@ class Outcome:
         split: their parts.
         model: the best checkpoint.
         probabilities: class probabilities of the validation and test records, by part.
+        baselines: those of the test records, by baseline.
+        units_M: which test records are one unit of the intervals.
         scores: test scores by row of the table (the network first, then baselines).
         history: one dict per epoch.
         label: the network's name in tables.
@@ -57,6 +59,8 @@ class Outcome:
     split: Split
     model: TrainedClassifier
     probabilities: Mapping[str, np.ndarray]
+    baselines: Mapping[str, np.ndarray]
+    units_M: np.ndarray
     scores: Mapping[str, Mapping[str, Interval]]
     history: Sequence[Mapping[str, float]]
     label: str
@@ -74,6 +78,8 @@ class Outcome:
 def save_outcome(outcome: Outcome, folder: Path) -> None:
     """Write predictions, history, vectors and figures into a run folder."""
     write_predictions(outcome, folder / "predictions.parquet")
+    if outcome.baselines:
+        write_baselines(outcome, folder / "baselines.parquet")
     write_history(outcome.history, folder / "history.csv")
     tables = {name: vector_table(outcome, name) for name in outcome.values["vectors"]}
     for table in tables.values():
@@ -84,22 +90,44 @@ def save_outcome(outcome: Outcome, folder: Path) -> None:
 
 
 def write_predictions(outcome: Outcome, path: Path) -> None:
-    """One row per validation and test record: id, part, group, label, predicted, probabilities."""
-    data, names = outcome.data, np.array(outcome.data.label_names)
-    parts = []
-    for part, probabilities_NC in outcome.probabilities.items():
-        records = outcome.split.parts[part]
-        columns: dict[str, Any] = {
-            "id": [data.store.id(record) for record in records],
-            "part": [part] * len(records),
-            "group": data.sequences_N[records],
-            "label": names[data.labels_N[records]].tolist(),
-            "predicted": names[probabilities_NC.argmax(1)].tolist(),
-        }
-        columns |= {f"p({name})": probabilities_NC[:, c] for c, name in enumerate(names)}
-        parts.append(pa.table(columns))
+    """One row per validation and test record.
+
+    Columns: id, part, group (equal numbers are equal sequences), unit (of the intervals; -1 in
+    validation), label, predicted, and a probability per class.
+    """
+    parts = [
+        _prediction_rows(outcome, part, probabilities_NC)
+        for part, probabilities_NC in outcome.probabilities.items()
+    ]
     with whole_file(path) as part_path:
         pq.write_table(pa.concat_tables(parts), part_path)
+
+
+def write_baselines(outcome: Outcome, path: Path) -> None:
+    """The same columns for the baselines' test predictions, and which baseline."""
+    parts = [
+        _prediction_rows(outcome, "test", probabilities_NC).append_column(
+            "baseline", pa.array([name] * len(probabilities_NC))
+        )
+        for name, probabilities_NC in outcome.baselines.items()
+    ]
+    with whole_file(path) as part_path:
+        pq.write_table(pa.concat_tables(parts), part_path)
+
+
+def _prediction_rows(outcome: Outcome, part: str, probabilities_NC: np.ndarray) -> pa.Table:
+    data, names = outcome.data, np.array(outcome.data.label_names)
+    records = outcome.split.parts[part]
+    columns: dict[str, Any] = {
+        "id": [data.store.id(record) for record in records],
+        "part": [part] * len(records),
+        "group": data.sequences_N[records],
+        "unit": outcome.units_M if part == "test" else np.full(len(records), -1),
+        "label": names[data.labels_N[records]].tolist(),
+        "predicted": names[probabilities_NC.argmax(1)].tolist(),
+    }
+    columns |= {f"p({name})": probabilities_NC[:, c] for c, name in enumerate(names)}
+    return pa.table(columns)
 
 
 def write_history(history: Sequence[Mapping[str, float]], path: Path) -> None:
@@ -204,11 +232,10 @@ def console() -> Console:
 
 def print_outcome(outcome: Outcome, folder: Path) -> None:
     """Show the result table and where everything is."""
-    test = outcome.split.test
-    distinct = len(np.unique(outcome.data.sequences_N[test]))
+    units_M = outcome.units_M
     title = (
-        f"{outcome.values['data']['name']}, split {outcome.split.method}: {len(test)} test records,"
-        f" {distinct} distinct sequences [95 % interval over these]"
+        f"{outcome.values['data']['name']}, split {outcome.split.method}: {len(units_M)} test "
+        f"records in {len(np.unique(units_M))} groups of like sequences [95 % interval over these]"
     )
     console().print(score_table(outcome.scores, title))
     if outcome.difference is not None:

@@ -78,7 +78,7 @@ def average_cells(records: Sequence[Record], folder: Path) -> Cells:
 
     None stands for a cell without a finished run.
 
-    The interval resamples the groups of the test part, the same draw for every run that has the
+    The interval resamples the units of the test part, the same draw for every run that has the
     same test part, and takes the percentiles of the cell's mean.
     """
     given = [options(record) for record in records]
@@ -111,7 +111,7 @@ def _replicates(folder: Path) -> np.ndarray:
     probabilities_NC = np.column_stack([table[name].to_numpy() for name in names])
     index = {name[2:-1]: c for c, name in enumerate(names)}
     labels_N = np.array([index[label] for label in table["label"].to_pylist()])
-    groups_N = table["group"].to_numpy()
+    groups_N = table["unit"].to_numpy()
     values, replicates_of = bootstrap_scores(
         labels_N, probabilities_NC, groups_N, list(index), replicates=REPLICATES
     )

@@ -5,7 +5,7 @@ import math
 import resource
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,9 @@ from protemb.scores import classification_scores, score_difference
 from protemb.sequences.audit import audit, audit_lines, audit_split, audit_split_lines
 from protemb.sequences.dataset import LabelledSet, report_lines
 from protemb.sequences.partition import Split
+from protemb.sequences.shuffles import shuffled_set
+from protemb.sequences.thinning import thin
+from protemb.sequences.units import resampling_units
 from protemb.training.baselines import fit_baselines
 from protemb.vectors.embed import predict_records
 
@@ -90,6 +93,9 @@ def run(cfg: DictConfig) -> float:
     check(values)
     data = load_data(values)
     split = _split(values, data)
+    split = thin(data, split, values["train_share"], seed=values["split"].get("seed", 0))
+    if values["shuffle"] != "none":
+        data = shuffled_set(data, values["shuffle"], values["split"].get("seed", 0))
     key = run_key(values, data.fingerprint, split.fingerprint)
     folder = RunFolder(Path(values["out_dir"]), key)
     first = is_first_process()
@@ -179,27 +185,34 @@ def _run_first(
             parts[name] = predict(
                 records, positions_M=positions, device=trainer.strategy.root_device
             )
-    rows = {run_label(values): parts["test"]}
+    baselines: dict[str, np.ndarray] = {}
     if values["baselines"]:
         cache = Path(values["paths"]["cache"])
-        rows |= fit_baselines(data, split, seed=values["split"].get("seed", 0), cache_dir=cache)
+        seed = values["split"].get("seed", 0)
+        baselines = fit_baselines(data, split, seed=seed, cache_dir=cache)
+    rows = {run_label(values): parts["test"], **baselines}
+    units_M, unit_facts = resampling_units(data, split, identity=values["unit_identity"])
     scores = {
         name: classification_scores(
             data.labels_N[split.test],
             probabilities_NC,
-            data.sequences_N[split.test],
+            units_M,
             data.label_names,
             replicates=values["replicates"],
         )
         for name, probabilities_NC in rows.items()
     }
-    rival, difference = _against_best_baseline(data, split, rows, scores, values["replicates"])
+    rival, difference = _against_best_baseline(
+        data.labels_N[split.test], units_M, data.label_names, rows, scores, values["replicates"]
+    )
     outcome = Outcome(
         values=values,
         data=data,
         split=split,
         model=best,
         probabilities=parts,
+        baselines=baselines,
+        units_M=units_M,
         scores=scores,
         history=history.rows,
         label=run_label(values),
@@ -227,6 +240,7 @@ def _run_first(
         data={"name": values["data"]["name"], "fingerprint": data.fingerprint, **facts},
         reading=dict(data.report),
         split=split_facts,
+        units=unit_facts,
         device=str(trainer.strategy.root_device),
         process_peak_memory_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
     )
@@ -235,8 +249,9 @@ def _run_first(
 
 
 def _against_best_baseline(
-    data: LabelledSet,
-    split: Split,
+    labels_M: np.ndarray,
+    units_M: np.ndarray,
+    names: Sequence[str],
     rows: Mapping[str, np.ndarray],
     scores: Mapping[str, Mapping[str, Interval]],
     replicates: int,
@@ -247,11 +262,6 @@ def _against_best_baseline(
         return "", None
     rival = max(others, key=lambda name: scores[name]["balanced_accuracy"].value)
     difference = score_difference(
-        data.labels_N[split.test],
-        rows[own],
-        rows[rival],
-        data.sequences_N[split.test],
-        data.label_names,
-        replicates=replicates,
+        labels_M, rows[own], rows[rival], units_M, names, replicates=replicates
     )
     return rival, difference

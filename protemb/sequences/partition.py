@@ -30,6 +30,7 @@ class Split:
         test: Records to report.
         method: How the split was made.
         parameters: Its options and what it had to leave out; plain values.
+        groups_N: Records that were kept together, where something coarser than the record was.
     """
 
     train: np.ndarray
@@ -37,6 +38,7 @@ class Split:
     test: np.ndarray
     method: str
     parameters: Mapping[str, object]
+    groups_N: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         together = np.concatenate([self.train, self.validation, self.test])
@@ -44,11 +46,15 @@ class Split:
 
     @classmethod
     def from_codes(
-        cls, part_of_N: np.ndarray, method: str, parameters: Mapping[str, object]
+        cls,
+        part_of_N: np.ndarray,
+        method: str,
+        parameters: Mapping[str, object],
+        groups_N: np.ndarray | None = None,
     ) -> "Split":
         """Build from one part code per record: 0 train, 1 validation, 2 test, -1 none."""
         train, validation, test = (np.flatnonzero(part_of_N == part) for part in range(3))
-        return cls(train, validation, test, method, parameters)
+        return cls(train, validation, test, method, parameters, groups_N)
 
     @property
     def parts(self) -> dict[str, np.ndarray]:

@@ -1,4 +1,6 @@
-"""Ways to split records into train, validation and test; conf/split names them.
+"""Ways to deal records out to train, validation and test; conf/split names them.
+
+`holdouts` has those in which the data say what the test part is.
 
 Every splitter is a plain object with keyword options, and `split(data)` is a pure function of
 options and data. Shape letters: N = records, P = parts.
@@ -12,11 +14,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from protemb.errors import ConfigError, InputError
+from protemb.errors import ConfigError
 from protemb.sequences.clusters import find_clusters, read_clusters
 from protemb.sequences.dataset import LabelledSet
 from protemb.sequences.grouping import assign_groups, connected_groups
-from protemb.sequences.partition import LEFT_OUT, PART_CODES, PARTS, Split, expected_parts
+from protemb.sequences.partition import PART_CODES, PARTS, Split
 
 
 class Splitter(ABC):
@@ -83,8 +85,8 @@ class GroupedSplitter(Splitter):
         else:
             rng, shares = np.random.default_rng(self.seed), self.fractions
             part_of_N = assign_groups(groups_N, data.labels_N, shares, rng, first_has_all=True)
-        parameters |= _absent_classes(data, part_of_N)
-        split = Split.from_codes(part_of_N, self.name, parameters)
+        parameters |= absent_classes(data, part_of_N)
+        split = Split.from_codes(part_of_N, self.name, parameters, groups_N)
         if not all(len(records) for records in split.parts.values()):
             expected = "more groups per class, to fill each part"
             raise ConfigError(f"split={self.name}", f"{n_groups} groups", expected)
@@ -143,7 +145,7 @@ class GroupSplit(GroupedSplitter):
 
     def groups(self, data: LabelledSet, cache_dir: Path | None) -> tuple[np.ndarray, dict]:
         """A group is connected through equal values and equal sequences."""
-        column_N = _field(data, self.field)
+        column_N = field_of(data, self.field)
         values, codes_N = np.unique(column_N, return_inverse=True)
         blank = np.flatnonzero(column_N.astype(str) == "")
         codes_N[blank] = len(values) + np.arange(len(blank))
@@ -195,109 +197,15 @@ class ClusterSplit(GroupedSplitter):
         return cluster_of_S[data.sequences_N], facts
 
 
-@dataclass(frozen=True, kw_only=True)
-class TimeSplit(Splitter):
-    """Train on the past, test on the future.
-
-    Records without a year (0 or less) are left out, and so are those whose sequence stands in
-    an earlier part already; `parameters` counts both.
-
-    Args:
-        train_until: Last year of the train part.
-        validation_until: Last year of the validation part; later years are the test part.
-    """
-
-    train_until: int
-    validation_until: int
-
-    def __post_init__(self) -> None:
-        if self.train_until >= self.validation_until:
-            expected = f"a year after split.train_until={self.train_until}"
-            raise ConfigError("split.validation_until", self.validation_until, expected)
-
-    def split(self, data: LabelledSet, cache_dir: Path | None = None) -> Split:
-        """Cut by year.
-
-        Raises:
-            ConfigError: The data has no years, or none of a part.
-        """
-        years_N = _field(data, "year")
-        cuts = [self.train_until, self.validation_until]
-        part_of_N = np.searchsorted(cuts, years_N)
-        known_N = years_N > 0
-        first_part_S = np.full(data.store.n_sequences, len(PARTS))
-        np.minimum.at(first_part_S, data.sequences_N[known_N], part_of_N[known_N])
-        repeats_N = known_N & (part_of_N > first_part_S[data.sequences_N])
-        part_of_N[~known_N | repeats_N] = PART_CODES[LEFT_OUT]
-        facts: dict[str, object] = {
-            "train_until": self.train_until,
-            "validation_until": self.validation_until,
-            "without_year": int((~known_N).sum()),
-            "repeats_left_out": int(repeats_N.sum()),
-        }
-        split = Split.from_codes(part_of_N, "time", facts | _absent_classes(data, part_of_N))
-        for name, records in split.parts.items():
-            if not len(records):
-                expected = f"years that leave records for {name}"
-                if known_N.any():
-                    span = f"{years_N[known_N].min()} to {years_N[known_N].max()}"
-                    expected += f" (the data has {span})"
-                raise ConfigError("split.train_until, split.validation_until", cuts, expected)
-        return split
-
-
-@dataclass(frozen=True, kw_only=True)
-class PredefinedSplit(Splitter):
-    """Take a split as it was given: from a file, or from a column of the data.
-
-    The validation part may be empty.
-
-    Args:
-        file: Table of id and part that an earlier run wrote (or anyone by hand).
-        field: Without a file, the field with train, validation (val, valid), test or none.
-    """
-
-    file: str | Path | None = None
-    field: str = "split"
-
-    def split(self, data: LabelledSet, cache_dir: Path | None = None) -> Split:
-        """Read the split.
-
-        Raises:
-            InputError: The file does not fit the data, or a part is not known.
-            ConfigError: There is neither file nor field.
-        """
-        source = f"field {self.field!r}" if self.file is None else str(self.file)
-        if self.file is None:
-            split = self._from_field(data, source)
-        else:
-            split = Split.read(self.file, data.store)
-        for name in ("train", "test"):
-            if not len(split.parts[name]):
-                raise InputError(source, f"no record of the data is in part {name!r}")
-        return split
-
-    def _from_field(self, data: LabelledSet, source: str) -> Split:
-        column_N = _field(data, self.field)
-        names, code_of_N = np.unique(column_N, return_inverse=True)
-        for name in names:
-            if name not in PART_CODES:
-                record = data.store.id(int(np.argmax(column_N == name)))
-                problem = f"got part {str(name)!r}, expected {expected_parts()}"
-                raise InputError(source, problem, record=record)
-        part_of_N = np.array([PART_CODES[name] for name in names])[code_of_N]
-        facts = {"field": self.field} | _absent_classes(data, part_of_N)
-        return Split.from_codes(part_of_N, "predefined", facts)
-
-
-def _field(data: LabelledSet, name: str) -> np.ndarray:
+def field_of(data: LabelledSet, name: str) -> np.ndarray:
+    """Return a column of the data; ConfigError when it has none of that name."""
     if name not in data.fields:
         given = ", ".join(data.fields) or "none"
         raise ConfigError("split.field", name, f"a field of the data (it has {given})")
     return data.fields[name]
 
 
-def _absent_classes(data: LabelledSet, part_of_N: np.ndarray) -> dict[str, object]:
+def absent_classes(data: LabelledSet, part_of_N: np.ndarray) -> dict[str, object]:
     """Name the classes that a part lacks, as {"absent_classes": {part: names}}, or nothing."""
     counts_CP = np.zeros((len(data.label_names), len(PARTS)), np.int64)
     placed = part_of_N >= 0

@@ -10,14 +10,8 @@ from omegaconf import OmegaConf
 
 from protemb.errors import ConfigError, InputError
 from protemb.sequences.dataset import LabelledSet
-from protemb.sequences.splits import (
-    ClusterSplit,
-    GroupSplit,
-    PredefinedSplit,
-    RandomSplit,
-    TimeSplit,
-    UniqueSplit,
-)
+from protemb.sequences.holdouts import PredefinedSplit, TimeSplit
+from protemb.sequences.splits import ClusterSplit, GroupSplit, RandomSplit, UniqueSplit
 from protemb.sequences.tokens import TokenStore
 
 
