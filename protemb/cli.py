@@ -14,6 +14,7 @@ protemb inspect vectors.h5                                 what a file or run ho
 protemb audit hosts.fasta --label-field 4                  duplicates, conflicts, balance
 protemb fetch influenza_ha                                 real data, checked hashes
 protemb summarize runs/demo/SWEEP                          a sweep's table and heatmap
+protemb report runs/demo/SWEEP                             which network is better, and why
 
 Training: python train.py --help
 """
@@ -101,6 +102,27 @@ def parser() -> argparse.ArgumentParser:
     fetch.add_argument("-o", "--output", help="folder (default: data/NAME)")
     fetch.add_argument("--base-url", help="a mirror of the source's files")
 
+    report = commands.add_parser("report", help="compare and explain the runs of sweeps")
+    report.add_argument(
+        "folder", nargs="+", help="sweeps on the same data; the first gets the report"
+    )
+    report.add_argument(
+        "--margin",
+        type=_share,
+        default=0.02,
+        help="differences of balanced accuracy up to this do not matter (default: 0.02)",
+    )
+    report.add_argument(
+        "--replicates",
+        type=_count,
+        default=10_000,
+        metavar="N",
+        help="bootstrap replicates and permutations (default: 10,000)",
+    )
+    report.add_argument(
+        "--jobs", type=_count, metavar="N", help="processes (default: one for each core)"
+    )
+
     summarize = commands.add_parser("summarize", help="table and heatmap of a sweep's folder")
     summarize.add_argument("folder")
     return top
@@ -111,6 +133,17 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number from 1 on")
     return int(text)
+
+
+def _share(text: str) -> float:
+    """A number from 0 to below 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a number from 0 to below 1")
+    return value
 
 
 def _add_model(command: argparse.ArgumentParser) -> None:

@@ -1,17 +1,20 @@
-"""A sheet to draw on that becomes a PNG file: sizes in inches, literal text, safe colours."""
+"""A sheet to draw on that becomes a PNG or an SVG: sizes in inches, literal text, safe colours."""
 
 import math
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import StringIO
 from os import PathLike
+from pathlib import Path
+from typing import Any
 
 import matplotlib.style
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from protemb.files import whole_file
+from protemb.files import whole_file, write_text
 
 # Okabe and Ito (2008), without the two that are faint or heavy on white: colour-blind readers
 # can tell them apart. Shapes double their number.
@@ -19,9 +22,18 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "^")
 GREY = "#8C8C8C"
 
+# What stands on paper, and paper. The eye sees black and white, but no other black and white
+# have these values: a page can tell them, in an SVG, from those of a coloured cell's number, which
+# must not change with the theme.
+INK = "#010002"
+PAPER = "#fffffe"
+
 FONT_SIZE = 9
+FONT = "'DejaVu Sans'"
+# As wide: a reader who lacks the font sees the same layout.
+LIKE_IT = "'Bitstream Vera Sans', Verdana, sans-serif"
 STYLE = {
-    "font.family": "DejaVu Sans",
+    "font.family": FONT.strip("'"),
     "font.size": FONT_SIZE,
     "axes.titlesize": 10,
     "axes.spines.top": False,
@@ -29,21 +41,48 @@ STYLE = {
     "legend.frameon": False,
     "text.parse_math": False,
 }
+INKED = {
+    **dict.fromkeys(("axes.edgecolor", "axes.labelcolor", "text.color"), INK),
+    **dict.fromkeys(("xtick.color", "ytick.color"), INK),
+    "svg.fonttype": "none",
+    "svg.hashsalt": "protemb",
+}
+SAVED: dict[str, Any] = {"dpi": 150, "bbox_inches": "tight", "pad_inches": 0.08}
 
 
 @contextmanager
 def canvas(path: str | PathLike[str], width: float, height: float) -> Iterator[Figure]:
-    """Yield an empty figure of width x height inches; it is written when the block ends well."""
+    """Yield an empty figure of width x height inches; it is written when the block ends well.
+
+    A path that ends in `.svg` gives that file and a PNG beside it; any other gives a PNG. The
+    SVG has no background, its texts are texts, and what is drawn in INK takes the colour of the
+    text around it: on a page, the theme's.
+    """
+    path = Path(path)
+    vector = path.suffix == ".svg"
     with (
-        matplotlib.style.context(["default", STYLE]),
+        matplotlib.style.context(["default", STYLE, INKED if vector else {}]),
         warnings.catch_warnings(),
-        whole_file(path) as part,
+        whole_file(path.with_suffix(".png") if vector else path) as image,
     ):
         # A letter that the font lacks is drawn as a box: visible, and no reason for noise.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure
-        figure.savefig(part, format="png", dpi=150, bbox_inches="tight", pad_inches=0.08)
+        figure.savefig(image, format="png", **SAVED)
+        if vector:
+            _write_svg(figure, path)
+
+
+def _write_svg(figure: Figure, path: Path) -> None:
+    """The same figure gives the same bytes: no date, and ids from a fixed salt."""
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with StringIO() as drawing:
+        figure.savefig(drawing, format="svg", transparent=True, metadata=nothing, **SAVED)
+        svg = drawing.getvalue()
+    # Only inside `style`: a label may hold the same letters.
+    svg = svg.replace(f": {INK}", ": currentColor").replace(f": {FONT}", f": {FONT}, {LIKE_IT}")
+    write_text(path, svg)
 
 
 @contextmanager

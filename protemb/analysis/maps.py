@@ -1,10 +1,11 @@
 """Two-dimensional maps of vectors: PCA and t-SNE, with the seed and how far to trust them.
 
-Shape letters: N = vectors given, M = vectors on the map, S = distinct vectors, D = features.
+Shape letters: N = vectors given, M = vectors on the map, S = distinct vectors, D = features,
+K = distinct pairs of vector and label.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -106,23 +107,38 @@ def tsne(
     return Map(points_S2[place_M], indices_M, "tsne", seed, trust, parameters)
 
 
+def draw_sample(
+    n: int, *, sample: int, seed: int, stratify: np.ndarray | None = None
+) -> np.ndarray:
+    """Draw at most `sample` of n rows, ascending; each of the labels gets its share, within one.
+
+    >>> draw_sample(6, sample=2, seed=0, stratify=np.array(list("aaabbb"))).tolist()
+    [0, 5]
+    """
+    order_N = np.random.default_rng(seed).permutation(n)
+    if stratify is not None:
+        order_N = order_N[np.argsort(stratify[order_N], kind="stable")]
+    # Evenly spaced picks from vectors sorted by label: every label gets its share, within one.
+    M = min(n, sample)
+    return np.sort(order_N[(2 * np.arange(M) + 1) * n // (2 * M)])
+
+
+def require_finite(vectors_ND: np.ndarray) -> None:
+    """Raise ConfigError if a vector has NaN or infinity in it: a diverged training gives such."""
+    broken = int((~np.isfinite(vectors_ND)).any(1).sum())
+    if broken:
+        raise ConfigError("vectors", f"{broken} with NaN or infinity", "finite numbers")
+
+
 def _draw(
     vectors_ND: np.ndarray, seed: int, sample: int, stratify: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return indices_M of the sample, its distinct_SD vectors, and place_M of each among them."""
-    N = len(vectors_ND)
-    if not N:
+    if not len(vectors_ND):
         raise ConfigError("vectors", "none", "at least one")
-    order_N = np.random.default_rng(seed).permutation(N)
-    if stratify is not None:
-        order_N = order_N[np.argsort(stratify[order_N], kind="stable")]
-    # Evenly spaced picks from vectors sorted by label: every label gets its share, within one.
-    M = min(N, sample)
-    indices_M = np.sort(order_N[(2 * np.arange(M) + 1) * N // (2 * M)])
+    indices_M = draw_sample(len(vectors_ND), sample=sample, seed=seed, stratify=stratify)
     drawn_MD = vectors_ND[indices_M].astype(np.float64)
-    broken = int((~np.isfinite(drawn_MD)).any(1).sum())
-    if broken:
-        raise ConfigError("vectors", f"{broken} with NaN or infinity", "finite numbers")
+    require_finite(drawn_MD)
     distinct_SD, place_M = np.unique(drawn_MD, axis=0, return_inverse=True)
     return indices_M, distinct_SD, place_M.reshape(-1)
 
@@ -151,3 +167,132 @@ def _trustworthiness(distinct_SD: np.ndarray, points_S2: np.ndarray) -> float | 
     if neighbours < 1:
         return None
     return float(trustworthiness(distinct_SD, points_S2, n_neighbors=neighbours))
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A number over several seeds: its mean, its ends and its standard deviation (n - 1).
+
+    All are NaN where a map has no such number; the deviation is for a single seed, too.
+    """
+
+    mean: float
+    low: float
+    high: float
+    deviation: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+    def as_dict(self) -> dict[str, float | None]:
+        """Plain numbers for JSON, which has no NaN: None stands for it."""
+        return {name: None if np.isnan(x) else x for name, x in asdict(self).items()}
+
+
+@dataclass(frozen=True, eq=False)
+class MapSpread:
+    """What `map_spread` found.
+
+    Attributes:
+        maps: one for each seed.
+        trustworthiness: of the maps.
+        silhouette: of the labels, on the maps (`map`) and in the vectors' own space (`original`).
+        purity: of the same; the share of a point's nearest neighbours with its label, as a mean
+            over the classes.
+        chance: purity where labels have nothing to do with places, about 1 / classes.
+    """
+
+    maps: tuple[Map, ...]
+    trustworthiness: Spread
+    silhouette: Mapping[str, Spread]
+    purity: Mapping[str, Spread]
+    chance: Spread
+
+    def as_dict(self) -> dict[str, object]:
+        """Numbers for JSON; the points stay behind."""
+        return {
+            "seeds": [drawn.seed for drawn in self.maps],
+            "points": [len(drawn.indices_M) for drawn in self.maps],
+            "trustworthiness": self.trustworthiness.as_dict(),
+            "silhouette": {space: found.as_dict() for space, found in self.silhouette.items()},
+            "purity": {space: found.as_dict() for space, found in self.purity.items()},
+            "chance": self.chance.as_dict(),
+        }
+
+
+def map_spread(
+    vectors_ND: np.ndarray,
+    labels_N: np.ndarray,
+    *,
+    seeds: Sequence[int] = (0, 1, 2),
+    sample: int = 1000,
+    perplexity: float = 30,
+) -> MapSpread:
+    """Draw t-SNE maps with several seeds: how far can "the classes look apart" be trusted?
+
+    Every seed draws its own sample (where there are more vectors) and its own start. Identical
+    vectors with the same label count once, as on the page.
+
+    Args:
+        vectors_ND: finite numbers.
+        labels_N: class of each, any values.
+        seeds: one map each.
+        sample: at most so many vectors on a map, each label with its share.
+        perplexity: about how many neighbours a point has.
+
+    Raises:
+        ConfigError: no vectors, or numbers that are not finite.
+    """
+    maps = tuple(
+        tsne(vectors_ND, seed=seed, perplexity=perplexity, sample=sample, stratify=labels_N)
+        for seed in seeds
+    )
+    rows = [
+        _looks(drawn, vectors_ND, np.unique(labels_N, return_inverse=True)[1]) for drawn in maps
+    ]
+    trust = [np.nan if drawn.trustworthiness is None else drawn.trustworthiness for drawn in maps]
+    spreads = {name: _spread([row[name] for row in rows]) for name in rows[0]}
+    return MapSpread(
+        maps,
+        _spread(trust),
+        {space: spreads["silhouette", space] for space in ("map", "original")},
+        {space: spreads["purity", space] for space in ("map", "original")},
+        spreads["purity", "chance"],
+    )
+
+
+def _spread(values: Sequence[float]) -> Spread:
+    deviation = np.std(values, ddof=1) if len(values) > 1 else np.nan
+    return Spread(*(float(x) for x in (np.mean(values), min(values), max(values), deviation)))
+
+
+def _looks(
+    drawn: Map, vectors_ND: np.ndarray, labels_N: np.ndarray
+) -> dict[tuple[str, str], float]:
+    """Silhouette and purity of the labels on a map and among the vectors that it shows."""
+    from sklearn.metrics import silhouette_score
+
+    vectors_MD, labels_M = vectors_ND[drawn.indices_M].astype(float), labels_N[drawn.indices_M]
+    _, first_K = np.unique(np.column_stack([vectors_MD, labels_M]), axis=0, return_index=True)
+    labels_K = labels_M[first_K]
+    sizes = np.unique(labels_K, return_counts=True)[1]
+    found = {("purity", "chance"): float(((sizes - 1) / max(1, len(labels_K) - 1)).mean())}
+    for space, places_MD in (("map", drawn.points_M2), ("original", vectors_MD)):
+        places_KD = places_MD[first_K]
+        enough = 1 < len(sizes) < len(labels_K)
+        found["silhouette", space] = silhouette_score(places_KD, labels_K) if enough else np.nan
+        found["purity", space] = _purity(places_KD, labels_K)
+    return found
+
+
+def _purity(places_KD: np.ndarray, labels_K: np.ndarray) -> float:
+    """Mean over the classes of the share of a point's neighbours that are of its class."""
+    from sklearn.neighbors import NearestNeighbors
+
+    neighbours = min(NEIGHBOURS, len(places_KD) - 1)
+    if not neighbours:
+        return np.nan
+    search = NearestNeighbors(n_neighbors=neighbours).fit(places_KD)
+    near_KN = search.kneighbors(return_distance=False)
+    same_K = (labels_K[near_KN] == labels_K[:, None]).mean(1)
+    return float((np.bincount(labels_K, same_K) / np.bincount(labels_K)).mean())

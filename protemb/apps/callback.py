@@ -9,7 +9,14 @@ from omegaconf import DictConfig
 
 
 class SweepSummary(Callback):
-    """When all jobs have ended, summarise their folders."""
+    """When all jobs have ended, summarise their folders.
+
+    Args:
+        report: compare and explain the runs as well; the verdict comes last.
+    """
+
+    def __init__(self, report: bool = False) -> None:
+        self.report = report
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Write the summary and print it; exit code 1 if a point failed."""
@@ -17,6 +24,11 @@ class SweepSummary(Callback):
         from protemb.apps.train import is_first_process
 
         if is_first_process():
-            records = summarise(Path(config.hydra.sweep.dir))
+            folder = Path(config.hydra.sweep.dir)
+            records = summarise(folder)
+            if self.report and any(record["status"] == "done" for record in records):
+                from protemb.apps.report.write import make_report, print_report
+
+                print_report(*make_report([folder]))
             if any(record["status"] != "done" for record in records):
                 sys.exit(1)

@@ -233,3 +233,14 @@ def summarize(options: Namespace) -> None:
     if not folder.is_dir():
         raise InputError(str(folder), "no such folder")
     summarise(folder)
+
+
+def report(options: Namespace) -> None:
+    """Write a sweep's report and print its verdict."""
+    from protemb.apps.report.write import make_report, print_report
+
+    folders = [Path(folder) for folder in options.folder]
+    page, said = make_report(
+        folders, margin=options.margin, replicates=options.replicates, jobs=options.jobs
+    )
+    print_report(page, said)

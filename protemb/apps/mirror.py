@@ -1,7 +1,7 @@
 """Dashboards are a mirror of the run folder: what they show is read from there."""
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from protemb.apps.config import build
 from protemb.apps.results import Outcome
 from protemb.errors import ConfigError
+from protemb.files import content_key
 from protemb.vectors.table import VectorTable
 
 
@@ -73,6 +74,45 @@ def mirror_results(loggers: Iterable[Logger], outcome: Outcome, folder: Path) ->
             logger.log_metrics(scores)
         if isinstance(logger, TensorBoardLogger):
             _show_pictures(logger, pictures)
+
+
+def mirror_report(
+    values: Mapping[str, Any],
+    folder: Path,
+    said: Sequence[str],
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+) -> None:
+    """Send a sweep's verdict, score table and figures to one W&B run of its own.
+
+    The run is named after the sweep's folder, so that a second report goes on in it.
+
+    Args:
+        values: config of one of the sweep's runs; without W&B in it nothing is sent.
+        folder: the sweep's; the figures are the PNG files in its `report`.
+        said: sentences of the verdict.
+        columns: of the score table.
+        rows: of the score table.
+    """
+    node = values["logger"]
+    if not node or not str(node["_target_"]).endswith(".WandbLogger"):
+        return
+    options = {
+        "save_dir": str(folder),
+        "name": f"{values['data']['name']}/{folder.name}",
+        "id": "report-" + content_key({"sweep": folder.name})[:16],
+        "group": folder.name,
+        "job_type": "report",
+        "resume": "allow",
+    }
+    with open_loggers({"logger": {**node, **options}}) as loggers:
+        log_config(loggers, {"callbacks": {}, "sweep": folder.name})
+        for logger in loggers:
+            assert isinstance(logger, WandbLogger)
+            logger.experiment.summary.update({"verdict": "\n".join(said)})
+            logger.log_table("scores", columns=list(columns), data=[list(row) for row in rows])
+            for picture in sorted((folder / "report").glob("*.png")):
+                logger.log_image(f"report/{picture.stem}", [str(picture)])
 
 
 def _projector_rows(table: VectorTable) -> tuple[list[str], list[list[object]]]:

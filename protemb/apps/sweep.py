@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ METRIC = "balanced_accuracy"
 REPLICATES = 1000
 # Overrides that repeat a cell (averaged) or are in its row and column already.
 REPEATS = ("seed", "split.fold")
-IN_LABEL = ("encoder", "pooling", "network", "level", "task.hidden")
+IN_LABEL = ("encoder", "pooling", "network", "level", "task.hidden", "experiment")
 
 Record = dict[str, Any]
 
@@ -70,6 +70,22 @@ def options(record: Mapping[str, Any]) -> dict[str, str]:
     return {key.lstrip("+~"): value for key, _, value in pairs}
 
 
+def label_extras(records: Sequence[Mapping[str, Any]], beside: Collection[str] = ()) -> list[str]:
+    """What tells runs apart that their labels do not: the overrides that vary, as text.
+
+    Args:
+        records: of the runs.
+        beside: overrides that are told in another way, such as the split.
+    """
+    given = [options(record) for record in records]
+    varied = {
+        key
+        for key in {key for row in given for key in row}
+        if len({row.get(key) for row in given}) > 1 and key not in (*REPEATS, *IN_LABEL, *beside)
+    }
+    return [", ".join(f"{key}={row[key]}" for key in sorted(varied) if key in row) for row in given]
+
+
 Cells = Mapping[tuple[str, str], Interval | None]
 
 
@@ -81,18 +97,12 @@ def average_cells(records: Sequence[Record], folder: Path) -> Cells:
     The interval resamples the units of the test part, the same draw for every run that has the
     same test part, and takes the percentiles of the cell's mean.
     """
-    given = [options(record) for record in records]
-    varied = {
-        key
-        for key in {key for row in given for key in row}
-        if len({row.get(key) for row in given}) > 1 and key not in (*REPEATS, *IN_LABEL)
-    }
+    extras = label_extras(records)
     replicates: dict[tuple[str, str], list[np.ndarray]] = defaultdict(list)
-    for record, row in zip(records, given, strict=True):
+    for record, extra in zip(records, extras, strict=True):
         if "label" not in record:  # running, or refused before it began
             continue
         encoder, _, pooling = record["label"].partition("/")
-        extra = ", ".join(f"{key}={row[key]}" for key in sorted(varied) if key in row)
         name = f"{encoder} ({extra})" if extra else encoder
         runs = replicates[name, pooling]
         if record["status"] == "done":

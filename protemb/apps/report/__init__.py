@@ -1,0 +1,1 @@
+"""From finished runs to a report: gather, compare, explain, say in words, write."""

@@ -1,0 +1,151 @@
+"""From the numbers of a report to what its verdict is about."""
+
+from typing import Any
+
+import numpy as np
+
+from protemb.analysis.leakage import GapTable
+from protemb.analysis.paired import Comparison
+from protemb.analysis.significance import outcome
+from protemb.analysis.verdict import Contrast, Findings, OrderEffect
+from protemb.apps.report.compare import SplitComparison
+from protemb.apps.report.gather import Gathered, Run
+from protemb.apps.report.sections import Explained, interval_of
+from protemb.apps.report.tasks import Subject
+from protemb.intervals import Interval
+from protemb.scores import score_difference
+
+MOST = 4
+"""Contrasts of one kind in the verdict; the tables have all."""
+
+
+def sees_no_order(run: Run) -> bool:
+    """The network averages or pools rows of its residue table, and nothing else."""
+    return run.record["choices"]["encoder"] == "embedding" or run.values["level"] == "table"
+
+
+def find(
+    gathered: Gathered,
+    found: SplitComparison,
+    explained: Explained,
+    retrained: list[tuple[str, Contrast]],
+    tables: tuple[Contrast, ...],
+    gaps: GapTable | None,
+    metadata: Comparison | None,
+    *,
+    margin: float,
+) -> Findings:
+    """Choose what the verdict tells; models are chosen by their validation scores."""
+    blind = [model for model in found.networks if _blind(found, model)]
+    ordered = [model for model in found.networks if model not in blind]
+    question: list[Contrast | None] = []
+    if ordered:
+        question.append(found.contrast(ordered[0], "composition"))
+    if blind:
+        question += [found.contrast(model, blind[0]) for model in ordered[:MOST]]
+    best = found.contrast(found.best, found.rival) if found.rival else None
+    if best is None and len(found.networks) > 1:
+        best = found.contrast(found.best, found.networks[1])
+    told = [each for each in question if each is not None and each != best]
+    return Findings(
+        split=found.split,
+        best=best,
+        question=tuple(dict.fromkeys(told)),
+        order=_order_effects(found, explained, retrained),
+        tables=tables,
+        gaps=_gaps(gaps, found.best),
+        metadata=_metadata(metadata),
+        seeds=min(sum(run.model == model for run in found.runs) for model in found.networks),
+        unfinished=len(gathered.unfinished),
+        margin=margin,
+    )
+
+
+def _blind(found: SplitComparison, model: str) -> bool:
+    return all(sees_no_order(run) for run in found.runs if run.model == model)
+
+
+def _order_effects(
+    found: SplitComparison, explained: Explained, retrained: list[tuple[str, Contrast]]
+) -> tuple[OrderEffect, ...]:
+    facts = explained.facts("order")
+    both = {
+        contrast.first: contrast.difference
+        for kind, contrast in retrained
+        if kind == "residues shuffled"
+    }
+    effects = []
+    for model in found.networks:
+        each = facts.get(model)
+        if each is None:
+            if model in both:
+                effects.append(OrderEffect(model, both=both[model]))
+            continue
+        effects.append(
+            OrderEffect(
+                model,
+                test=interval_of(each["drops"]["residues"]["drop"]),
+                both=both.get(model),
+                blind=_cannot_see(each["probes"].get(each["own"])),
+            )
+        )
+    return tuple(effects)
+
+
+def _cannot_see(probe: dict[str, Any] | None) -> bool:
+    """No change of order moved a vector; vectors that are all the same prove nothing."""
+    return probe is not None and probe["order_free"] and probe["typical"] is not None
+
+
+def table_contrasts(
+    found: SplitComparison, explained: Explained, subject: Subject, margin: float
+) -> tuple[Contrast, ...]:
+    """Are the averaged table rows of other networks better than those of the table-only one?"""
+    arrays = explained.arrays("levels")
+    reference = next((model for model in found.networks if _blind(found, model)), None)
+    key = "table/mean|linear"
+    if reference is None or key not in arrays.get(reference, {}):
+        return ()
+    labels_M = subject.data.labels_N[subject.split.test]
+    made = []
+    for model in found.networks:
+        if model in arrays and not _blind(found, model) and key in arrays[model]:
+            first, second = (
+                rows_MC.astype(np.float64) / rows_MC.sum(1, dtype=np.float64, keepdims=True)
+                for rows_MC in (arrays[model][key], arrays[reference][key])
+            )
+            difference = score_difference(
+                labels_M,
+                first,
+                second,
+                subject.units_M,
+                subject.names,
+                replicates=subject.replicates,
+            )
+            made.append(
+                Contrast(
+                    f"that of {model}",
+                    f"that of {reference}",
+                    difference,
+                    outcome(difference, margin),
+                )
+            )
+    return tuple(made[:MOST])
+
+
+def _gaps(table: GapTable | None, model: str) -> tuple[tuple[str, str, Interval], ...]:
+    if table is None:
+        return ()
+    return tuple(
+        (model, split, table.gaps[model, split])
+        for split in table.splits
+        if (model, split) in table.gaps
+    )
+
+
+def _metadata(comparison: Comparison | None) -> Contrast | None:
+    """Against the guess that does best."""
+    if comparison is None or not comparison.pairs:
+        return None
+    hardest = max(comparison.pairs, key=lambda pair: comparison.scores[pair.second].value)
+    return Contrast(hardest.first, hardest.second, hardest.difference, hardest.outcome)

@@ -1,0 +1,235 @@
+"""Sections of the report on how good the models are: scores, pairs, levels and poolings."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from protemb.analysis.document import Block, Column, Picture, Scatter, Section, Table
+from protemb.analysis.figures import heatmap
+from protemb.analysis.forest import forest
+from protemb.analysis.level_figure import level_figure
+from protemb.apps.report.compare import SplitComparison
+from protemb.apps.report.gather import Run
+from protemb.apps.report.tasks import Found
+from protemb.intervals import Interval
+
+METRIC = "balanced accuracy"
+OTHERS = {"macro_f1": "macro F1", "mcc": "MCC", "auroc": "AUROC", "log_loss": "log loss"}
+OUTCOMES = {
+    "above": "first is better",
+    "below": "second is better",
+    "equivalent": "the same",
+    "unclear": "not shown",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Explained:
+    """What the tasks found for the runs that were looked into.
+
+    Attributes:
+        runs: one of each network, on the report's first split.
+        found: facts and arrays by model and task.
+        data: the records, when they could be read.
+    """
+
+    runs: Mapping[str, Run] = field(default_factory=dict)
+    found: Mapping[tuple[str, str], Found] = field(default_factory=dict)
+
+    def facts(self, task: str) -> dict[str, dict[str, Any]]:
+        """Facts of a task by model."""
+        return {
+            model: self.found[model, task][0] for model in self.runs if (model, task) in self.found
+        }
+
+    def arrays(self, task: str) -> dict[str, dict[str, np.ndarray]]:
+        """Arrays of a task by model."""
+        return {
+            model: self.found[model, task][1] for model in self.runs if (model, task) in self.found
+        }
+
+
+def interval_of(
+    ends: Mapping[str, float | None], names: Sequence[str] = ("value", "low", "high")
+) -> Interval:
+    """Read back what `Interval.as_dict` wrote; None stands for NaN."""
+    value, low, high = (math.nan if ends[name] is None else float(ends[name]) for name in names)  # type: ignore[arg-type]
+    return Interval(value, low, high)
+
+
+def comparison_section(found: SplitComparison, folder: Path, reference: bool) -> Section:
+    """Scores and pairs on one split."""
+    split, comparison = found.split, found.comparison
+    rows = []
+    for model, score in sorted(comparison.scores.items(), key=lambda item: -item[1].value):
+        runs = [run for run in found.runs if run.model == model]
+        kind = f"{len(runs)} runs" if runs else "baseline"
+        size = runs[0].record["parameters"] if runs else None
+        others = [_mean_score(runs, model, name) for name in OTHERS]
+        rows.append((model, kind, size, score, *others))
+    columns = (
+        Column("model"),
+        Column("kind"),
+        Column("parameters", "number", digits=0),
+        Column(METRIC, "interval", "mean recall of the classes; 95 % interval", digits=3),
+        *(Column(name, "number", digits=3) for name in OTHERS.values()),
+    )
+    picture = forest(
+        [
+            (f"{pair.first} − {pair.second}", pair.difference, pair.outcome)
+            for pair in comparison.pairs
+        ],
+        folder / f"pairs-{split}.svg",
+        margin=comparison.margin,
+        metric=METRIC,
+    )
+    pairs = Table(
+        (
+            Column("first"),
+            Column("second"),
+            Column("difference", "interval", "first minus second, paired", digits=3),
+            Column("p (Holm)", "number", "interval and permutation, corrected for all pairs", 4),
+            Column("corrected t", "number", "Nadeau and Bengio 2003, over runs", 4),
+            Column("finding"),
+        ),
+        tuple(
+            (
+                pair.first,
+                pair.second,
+                pair.difference,
+                pair.p_holm,
+                pair.p_corrected_t,
+                OUTCOMES[pair.outcome],
+            )
+            for pair in comparison.pairs
+        ),
+        f"Every pair on split={split}. 'The same' means: the whole interval lies within "
+        f"±{comparison.margin:g}.",
+        f"pairs-{split}",
+    )
+    blocks: list[Block] = [
+        Table(columns, tuple(rows), f"Test scores on split={split}.", f"scores-{split}"),
+        Picture(
+            picture,
+            f"Differences of {METRIC} between models on split={split}",
+            "Paired differences with 95 % intervals. Shaded: too small to matter.",
+        ),
+        pairs,
+    ]
+    if reference:
+        blocks.insert(1, _grid(found, folder))
+    groups = max((pair.groups for pair in comparison.pairs), default=0)
+    return Section(
+        f"Which model is better (split={split})",
+        f"better-{split}",
+        f"Differences are paired: the same test records, {groups} groups of like sequences "
+        "resampled. A difference is claimed when its interval leaves out zero and it survives "
+        "Holm's correction over all pairs.",
+        tuple(blocks),
+    )
+
+
+def _grid(found: SplitComparison, folder: Path) -> Picture:
+    """Encoder x pooling."""
+    scores = {model: found.comparison.scores[model] for model in found.networks}
+    names = {model: model.partition("/") for model in scores}
+    cells = {(names[model][0], names[model][2]): score for model, score in scores.items()}
+    path = heatmap(cells, folder / "grid.svg", title=f"{METRIC}, split={found.split}")
+    return Picture(
+        path, f"{METRIC} by encoder and pooling", "Encoder (rows) and pooling (columns)."
+    )
+
+
+def _mean_score(runs: Sequence[Run], model: str, metric: str) -> float | None:
+    values = [run.record["scores"][run.record["label"]][metric]["value"] for run in runs]
+    return float(np.mean(values)) if values and None not in values else None
+
+
+def levels_section(explained: Explained, scatter: Scatter | None, folder: Path) -> Section | None:
+    """What each level and pooling of one checkpoint holds."""
+    facts = explained.facts("levels")
+    if not facts:
+        return None
+    rows = [
+        (
+            model,
+            name,
+            interval_of(found["linear"]),
+            interval_of(found["knn"]),
+            interval_of(found["silhouette"]),
+            found["silhouette"]["p_value"],
+            interval_of(found["davies_bouldin"]),
+        )
+        for model, each in facts.items()
+        for name, found in each["levels"].items()
+    ]
+    columns = (
+        Column("model"),
+        Column("level / pooling"),
+        Column("linear probe", "interval", "balanced accuracy, fitted on training alone"),
+        Column("nearest neighbours", "interval", "balanced accuracy of 5 neighbours"),
+        Column("silhouette", "interval", "of the true classes, in the vectors' own space"),
+        Column("p", "number", "share of permuted labels that do as well", 3),
+        Column("Davies-Bouldin", "interval", "lower is better"),
+    )
+    chance = next(iter(next(iter(facts.values()))["levels"].values()))["chance"]
+    path = level_figure(
+        {
+            model: {name: interval_of(found["linear"]) for name, found in each["levels"].items()}
+            for model, each in facts.items()
+        },
+        folder / "levels.svg",
+        metric=f"{METRIC} of a linear probe",
+        chance=chance,
+    )
+    blocks: list[Block] = [
+        Picture(path, "Linear probes by level and pooling", "One checkpoint of each network."),
+        Table(columns, tuple(rows), "Every level and pooling of one checkpoint.", "levels-table"),
+    ]
+    if scatter is not None:
+        blocks += [scatter, _map_table(explained)]
+    return Section(
+        "What the vectors hold: levels and poolings",
+        "levels",
+        "The same network gives several vectors: the averaged rows of its residue table, its "
+        "states pooled in several ways, and what its classifier reads. Probes are fitted on "
+        "training records and scored on test records; the cluster measures need no fit.",
+        tuple(blocks),
+    )
+
+
+def _map_table(explained: Explained) -> Table:
+    rows = []
+    for model, each in explained.facts("maps").items():
+        for name, found in each["maps"].items():
+            rows.append(
+                (
+                    model,
+                    name,
+                    *(_spread(found["trustworthiness"]), _spread(found["silhouette"]["map"])),
+                    *(_spread(found["silhouette"]["original"]), _spread(found["purity"]["map"])),
+                    _spread(found["purity"]["original"]),
+                )
+            )
+    columns = (
+        Column("model"),
+        Column("level / pooling"),
+        Column("trustworthiness", "interval"),
+        Column("silhouette on the map", "interval"),
+        Column("silhouette in truth", "interval", "in the vectors' own space"),
+        Column("purity on the map", "interval", "share of a point's neighbours with its label"),
+        Column("purity in truth", "interval"),
+    )
+    caption = (
+        "How far to trust what a map looks like: mean over t-SNE seeds, with the smallest and "
+        "largest in brackets."
+    )
+    return Table(columns, tuple(rows), caption, "map-spread")
+
+
+def _spread(found: Mapping[str, float | None]) -> Interval:
+    return interval_of(found, ("mean", "low", "high"))
