@@ -24,6 +24,16 @@ class Interval:
     def __str__(self) -> str:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
+    def within(self, least: float, most: float) -> "Interval":
+        """The interval without ends that are impossible.
+
+        >>> Interval(0.9, 0.7, 1.1).within(0, 1)
+        Interval(value=0.9, low=0.7, high=1)
+        """
+        # Written so that NaN stays NaN.
+        low = least if self.low < least else self.low
+        return Interval(self.value, low, most if self.high > most else self.high)
+
     def as_dict(self) -> dict[str, float | None]:
         """Plain numbers for JSON, which has no NaN: None stands for it.
 

@@ -108,6 +108,15 @@ def score_difference(
     return percentile_interval(first[metric] - second[metric], first_of[metric] - second_of[metric])
 
 
+def score_bounds(metric: str) -> tuple[float, float]:
+    """The least and the largest value that a score can have.
+
+    >>> score_bounds("balanced_accuracy"), score_bounds("log_loss")
+    ((0.0, 1.0), (0.0, inf))
+    """
+    return -1.0 if metric == "mcc" else 0.0, np.inf if metric == "log_loss" else 1.0
+
+
 def weighted_scores(
     labels_N: np.ndarray,
     probabilities_NC: np.ndarray,

@@ -131,9 +131,13 @@ def _mark_regions(axes: Axes, regions: Mapping[str, tuple[int, int]]) -> None:
 
 def _draw_class(axes: Axes, absolute_P: np.ndarray, signed_P: np.ndarray) -> None:
     position_P = np.arange(1, len(signed_P) + 1)
-    axes.fill_between(position_P, absolute_P, step="mid", color=PALE, lw=0)
-    for colour, part_P in ((COLOURS[0], signed_P.clip(min=0)), (COLOURS[1], signed_P.clip(max=0))):
-        axes.fill_between(position_P, part_P, step="mid", color=colour, lw=0)
+    for colour, part_P in (
+        (PALE, absolute_P),
+        (COLOURS[0], signed_P.clip(min=0)),
+        (COLOURS[1], signed_P.clip(max=0)),
+    ):
+        # As outlines, a chain of 500 residues would make an SVG of a megabyte.
+        axes.fill_between(position_P, part_P, step="mid", color=colour, lw=0, rasterized=True)
     axes.axhline(0, color=GREY, lw=0.6)
     axes.tick_params(axis="x", length=2)
 

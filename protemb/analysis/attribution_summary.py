@@ -4,7 +4,7 @@ Shape letters: M = records, L = residues of a record, C = classes, P = columns, 
 R = bootstrap replicates, J = draws of untrained networks.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -109,6 +109,42 @@ def class_profile(
     return ClassProfile(
         tuple(labels.tolist()), signed_CP / known_CP, absolute_CP / known_CP, counts_CP.astype(int)
     )
+
+
+def region_density(
+    values_ML: Values,
+    spans: Mapping[str, tuple[int, int]],
+    groups_M: np.ndarray,
+    columns_ML: Sequence[np.ndarray] | None = None,
+    *,
+    replicates: int = 2000,
+    seed: int,
+) -> dict[str, Interval]:
+    """How much a residue of each region matters, 1 being an average residue of its chain.
+
+    The mean absolute attribution of the region's residues by that of all residues with a column;
+    the mean over the records that have both. Intervals resample groups of records.
+
+    Args:
+        values_ML: attributions of each record.
+        spans: start and stop column of each region by name, 0-based, stop excluded.
+        groups_M: group of each record.
+        columns_ML: as in `class_profile`.
+        replicates: of the bootstrap.
+        seed: of the bootstrap.
+    """
+    if columns_ML is None:
+        columns_ML = [np.arange(len(values_L)) for values_L in values_ML]
+    found = {}
+    for name, (start, stop) in spans.items():
+        density_M = np.full(len(values_ML), np.nan)
+        for row, (values_L, columns_L) in enumerate(zip(values_ML, columns_ML, strict=True)):
+            inside_L = (columns_L >= start) & (columns_L < stop)
+            average = np.abs(values_L[columns_L >= 0]).mean() if (columns_L >= 0).any() else 0.0
+            if inside_L.any() and average > 0:
+                density_M[row] = np.abs(values_L[inside_L]).mean() / average
+        found[name] = _group_mean(density_M, groups_M, replicates, seed)
+    return found
 
 
 def rank_agreement(

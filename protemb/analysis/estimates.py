@@ -23,7 +23,7 @@ from scipy import special
 
 from protemb.intervals import Interval
 
-RUNS_QUANTILE = 1 / 3
+RUNS_QUANTILE = 0.4
 """Chance that the variance between runs is larger than what degrees of freedom are computed with.
 
 With the plain estimate, two or three runs that happen to agree look both steady and well known,

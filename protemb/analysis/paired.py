@@ -19,6 +19,7 @@ from protemb.analysis.significance import corrected_t_p, holm, outcome, permutat
 from protemb.analysis.sums import RANKED
 from protemb.errors import ConfigError
 from protemb.intervals import Interval, bootstrap_weights
+from protemb.scores import score_bounds
 
 RANKED_REPLICATES = 1000
 """Most replicates and permutations of a score of ranks: each costs a pass over the records."""
@@ -148,6 +149,8 @@ def compare_models(
     swapped_Q = permutation_p(scored, pairs, groups_G, permutations, seed)
     corrected_Q = np.array([corrected_t_p(scored, *pair, train_share) for pair in pairs])
 
+    least, most = score_bounds(metric)
+    reach = most - least
     ends = [(estimates[first] - estimates[second]).interval(level) for first, second in pairs]
     interval_Q = np.array([p for _, p in ends])
     holm_Q, corrected_holm_Q = holm(np.maximum(interval_Q, swapped_Q)), holm(corrected_Q)
@@ -156,7 +159,7 @@ def compare_models(
         PairResult(
             first,
             second,
-            difference=ends[q][0],
+            difference=ends[q][0].within(-reach, reach),
             p_interval=_or_none(interval_Q[q]),
             p_permutation=_or_none(swapped_Q[q]),
             p_holm=_or_none(holm_Q[q]),
@@ -168,7 +171,7 @@ def compare_models(
         )
         for q, (first, second) in enumerate(pairs)
     )
-    scores = {model: estimates[model].interval(level)[0] for model in models}
+    scores = {model: estimates[model].interval(level)[0].within(least, most) for model in models}
     return Comparison(metric, margin, scores, results)
 
 

@@ -26,6 +26,7 @@ from protemb.files import hash_file, whole_file, write_json, write_text
 from protemb.sequences.download import Progress, fetch
 
 FASTA, TABLE, RECORD = "ha_host.fasta", "ha_host.csv", "ha_host.json"
+REGIONS = "ha_host.regions.csv"
 
 # NCBI translation table 1; codons in the order TTT, TTC, TTA, TTG, TCT, ...
 _RESIDUES = "FFLLSSSSYY**CC*WLLLLPPPPHHQQRRRRIIIMTTTTNNKKSSRRVVVVAAAADDEEGGGG"
@@ -48,6 +49,10 @@ Cite      Dadonaite et al. (2026), doi 10.64898/2026.07.17.738765
 
 ha_host.fasta   >accession|strain|subtype|host|host_species; spaces are written as _
 ha_host.csv     the same records in the same order, with host order, region, year and tree
+ha_host.regions.csv   parts of the protein, in positions of the H3 hemagglutinin of A/Aichi/68
+                (signal peptide of 16, HA1 of 329, HA2 of 221 residues): receptor-binding loops
+                and helix after Skehel and Wiley (2000), Annu Rev Biochem 69:531; ends of the
+                fusion peptide and of the membrane anchor as commonly drawn
 """
 
 
@@ -83,8 +88,9 @@ def build_influenza_ha(
 ) -> Path:
     """Fetch the pinned trees and rebuild the set; return its FASTA file.
 
-    `folder` gets `ha_host.fasta`, `ha_host.csv`, `README.txt`, `upstream/` and, last,
-    `ha_host.json` with counts and hashes. A set that this record vouches for is left as it is.
+    `folder` gets `ha_host.fasta`, `ha_host.csv`, `README.txt`, `upstream/`, `ha_host.json` with
+    counts and hashes, and `ha_host.regions.csv`. A set that the counts' file vouches for is left
+    as it is.
 
     Args:
         folder: Where the set goes.
@@ -114,6 +120,9 @@ def build_influenza_ha(
         hashes = {name: hash_file(folder / name) for name in (FASTA, TABLE)}
         record = {"commit": source["commit"], "counts": counts, "sha256": hashes}
         write_json(folder / RECORD, record)
+    if not (folder / REGIONS).exists():
+        regions = resources.files("protemb.sequences").joinpath("ha_regions.csv")
+        write_text(folder / REGIONS, regions.read_text("utf-8"))
     return folder / FASTA
 
 

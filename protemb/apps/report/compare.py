@@ -107,8 +107,19 @@ def compare_runs(
         replicates=replicates,
         permutations=replicates,
         seed=seed,
+        train_share=_train_share(runs),
     )
     return SplitComparison(split, comparison, networks, tuple(runs))
+
+
+def _train_share(runs: Sequence[Run]) -> float:
+    """Records trained on, of those trained on and tested on; the mean over the runs."""
+    shares = []
+    for run in runs:
+        parts = run.record["split"]["parts"]
+        trained, tested = (int(parts[part]["records"]) for part in ("train", "test"))
+        shares.append(trained / (trained + tested))
+    return float(np.mean(shares))
 
 
 def replicated(

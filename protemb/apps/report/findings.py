@@ -9,9 +9,8 @@ from protemb.analysis.paired import Comparison
 from protemb.analysis.significance import outcome
 from protemb.analysis.verdict import Contrast, Findings, OrderEffect
 from protemb.apps.report.compare import SplitComparison
+from protemb.apps.report.explained import Explained, Subject, interval_of
 from protemb.apps.report.gather import Gathered, Run
-from protemb.apps.report.sections import Explained, interval_of
-from protemb.apps.report.tasks import Subject
 from protemb.intervals import Interval
 from protemb.scores import score_difference
 

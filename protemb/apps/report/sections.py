@@ -1,20 +1,17 @@
 """Sections of the report on how good the models are: scores, pairs, levels and poolings."""
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from protemb.analysis.document import Block, Column, Picture, Scatter, Section, Table
+from protemb.analysis.document import Block, Column, Note, Picture, Scatter, Section, Table
 from protemb.analysis.figures import heatmap
 from protemb.analysis.forest import forest
 from protemb.analysis.level_figure import level_figure
 from protemb.apps.report.compare import SplitComparison
+from protemb.apps.report.explained import Explained, interval_of
 from protemb.apps.report.gather import Run
-from protemb.apps.report.tasks import Found
 from protemb.intervals import Interval
 
 METRIC = "balanced accuracy"
@@ -27,38 +24,8 @@ OUTCOMES = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class Explained:
-    """What the tasks found for the runs that were looked into.
-
-    Attributes:
-        runs: one of each network, on the report's first split.
-        found: facts and arrays by model and task.
-        data: the records, when they could be read.
-    """
-
-    runs: Mapping[str, Run] = field(default_factory=dict)
-    found: Mapping[tuple[str, str], Found] = field(default_factory=dict)
-
-    def facts(self, task: str) -> dict[str, dict[str, Any]]:
-        """Facts of a task by model."""
-        return {
-            model: self.found[model, task][0] for model in self.runs if (model, task) in self.found
-        }
-
-    def arrays(self, task: str) -> dict[str, dict[str, np.ndarray]]:
-        """Arrays of a task by model."""
-        return {
-            model: self.found[model, task][1] for model in self.runs if (model, task) in self.found
-        }
-
-
-def interval_of(
-    ends: Mapping[str, float | None], names: Sequence[str] = ("value", "low", "high")
-) -> Interval:
-    """Read back what `Interval.as_dict` wrote; None stands for NaN."""
-    value, low, high = (math.nan if ends[name] is None else float(ends[name]) for name in names)  # type: ignore[arg-type]
-    return Interval(value, low, high)
+ALIKE = 0.9
+"""Share of records with one and the same vector from which on a level holds nothing."""
 
 
 def comparison_section(found: SplitComparison, folder: Path, reference: bool) -> Section:
@@ -166,6 +133,7 @@ def levels_section(explained: Explained, scatter: Scatter | None, folder: Path) 
         )
         for model, each in facts.items()
         for name, found in each["levels"].items()
+        if found["alike"] < ALIKE
     ]
     columns = (
         Column("model"),
@@ -179,7 +147,11 @@ def levels_section(explained: Explained, scatter: Scatter | None, folder: Path) 
     chance = next(iter(next(iter(facts.values()))["levels"].values()))["chance"]
     path = level_figure(
         {
-            model: {name: interval_of(found["linear"]) for name, found in each["levels"].items()}
+            model: {
+                name: interval_of(found["linear"])
+                for name, found in each["levels"].items()
+                if found["alike"] < ALIKE
+            }
             for model, each in facts.items()
         },
         folder / "levels.svg",
@@ -190,6 +162,15 @@ def levels_section(explained: Explained, scatter: Scatter | None, folder: Path) 
         Picture(path, "Linear probes by level and pooling", "One checkpoint of each network."),
         Table(columns, tuple(rows), "Every level and pooling of one checkpoint.", "levels-table"),
     ]
+    alike = [
+        name
+        for each in facts.values()
+        for name, found in each["levels"].items()
+        if found["alike"] >= ALIKE
+    ]
+    if alike:
+        names = ", ".join(dict.fromkeys(alike))
+        blocks.append(Note(f"Left out, as nearly every record has the same vector: {names}."))
     if scatter is not None:
         blocks += [scatter, _map_table(explained)]
     return Section(

@@ -8,8 +8,6 @@ Shape letters: N = records, M = test records, V = rows of a residue table, D = f
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,15 +20,13 @@ from protemb.analysis.maps import draw_sample, map_spread
 from protemb.analysis.order import order_probes
 from protemb.analysis.separation import separation
 from protemb.analysis.shuffle_drop import shuffle_drop
-from protemb.apps.report.gather import Run
+from protemb.apps.report.explained import Found, Subject
+from protemb.apps.report.residues import residues
 from protemb.apps.runs import code_key
 from protemb.files import content_key, whole_file, write_json
-from protemb.models.checkpoint import TrainedClassifier, build_classifier, load_classifier
+from protemb.models.checkpoint import build_classifier
 from protemb.models.classifier import SequenceClassifier
 from protemb.models.encoders.base import ResidueTable
-from protemb.sequences.dataset import LabelledSet
-from protemb.sequences.partition import Split
-from protemb.sequences.units import resampling_units
 
 TRAIN_RECORDS = 2500
 """Training records that probes are fitted to, at most."""
@@ -39,46 +35,6 @@ PROBED = 150
 MAPPED = 600
 """Test records on a t-SNE map."""
 MAP_SEEDS = (0, 1, 2)
-
-Found = tuple[dict[str, Any], dict[str, np.ndarray]]
-
-
-@dataclass(frozen=True, eq=False)
-class Subject:
-    """A run with what its explanation needs.
-
-    Attributes:
-        run: the run.
-        data: its records.
-        split: their parts.
-        replicates: of bootstrap intervals.
-    """
-
-    run: Run
-    data: LabelledSet
-    split: Split
-    replicates: int
-
-    @cached_property
-    def trained(self) -> TrainedClassifier:
-        """The best checkpoint."""
-        return load_classifier(self.run.folder)
-
-    @cached_property
-    def units_M(self) -> np.ndarray:
-        """Which test records are one observation."""
-        identity = float(self.run.values.get("unit_identity", 1.0))
-        return resampling_units(self.data, self.split, identity=identity)[0]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The C class names."""
-        return self.data.label_names
-
-    def test_sample(self, count: int, seed: int = 0) -> np.ndarray:
-        """Rows of the test part, of each class its share, ascending."""
-        labels_M = self.data.labels_N[self.split.test]
-        return draw_sample(len(labels_M), sample=count, seed=seed, stratify=labels_M)
 
 
 def levels(subject: Subject) -> Found:
@@ -106,7 +62,8 @@ def levels(subject: Subject) -> Found:
             subject.names,
             replicates=subject.replicates,
         )
-        facts["levels"][name] = found.as_dict()
+        _, counts = np.unique(vectors_ND, axis=0, return_counts=True)
+        facts["levels"][name] = found.as_dict() | {"alike": float(counts.max() / len(records))}
         for probe, probabilities_MC in found.predictions.items():
             arrays[f"{name}|{probe}"] = probabilities_MC.astype(np.float32)
     return facts, arrays
@@ -177,6 +134,7 @@ TASKS: Mapping[str, Callable[[Subject], Found]] = {
     "maps": maps,
     "order": order,
     "table": table,
+    "residues": residues,
 }
 
 

@@ -12,7 +12,8 @@ from protemb.analysis.order_figure import order_figure
 from protemb.analysis.residue_table import Tested, agreement, compare_table, drift
 from protemb.analysis.table_figure import table_figure
 from protemb.analysis.verdict import Contrast
-from protemb.apps.report.sections import METRIC, Explained, interval_of
+from protemb.apps.report.explained import Explained, interval_of
+from protemb.apps.report.sections import METRIC
 
 CHANGED = {
     "residues": "residues shuffled",

@@ -3,11 +3,12 @@
 import os
 import textwrap
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 import torch
 from rich.console import Console
@@ -26,11 +27,13 @@ from protemb.apps.report.data_sections import (
     metadata_comparison,
     splits_section,
 )
+from protemb.apps.report.explained import Explained, Found, Subject
 from protemb.apps.report.findings import find, table_contrasts
 from protemb.apps.report.gather import Run, gather
 from protemb.apps.report.methods import facts_of, methods_section, runs_section
-from protemb.apps.report.sections import Explained, comparison_section, levels_section
-from protemb.apps.report.tasks import TASKS, Found, Subject, perform, table_rows
+from protemb.apps.report.residues import residues_section
+from protemb.apps.report.sections import comparison_section, levels_section
+from protemb.apps.report.tasks import TASKS, perform, table_rows
 from protemb.apps.report.why_sections import order_section, table_section
 from protemb.apps.train import load_data
 from protemb.errors import InputError, ProtembError
@@ -99,6 +102,8 @@ def make_report(
     sections.append(levels_section(explained, scatter, figures))
     sections.append(order_section(explained, shuffled, figures))
     sections.append(table_section(explained, _tables(main), figures))
+    if subject is not None:
+        sections.append(residues_section(explained, subject, figures))
     sections.append(splits_section(table, figures))
     if subject is not None:
         sections.append(leakage_section(main, subject.data, subject.split, metadata, figures))
@@ -149,15 +154,21 @@ def _explain(subjects: dict[str, Subject], jobs: int | None) -> Explained:
     """Do all tasks of all subjects, the long ones first."""
     wanted = [(model, task) for task in TASKS for model in subjects]
     jobs = min(jobs or len(os.sched_getaffinity(0)), max(len(wanted), 1))
-    calls = [joblib.delayed(_perform)(model, task, subjects[model]) for model, task in wanted]
     console = Console(stderr=True)
     found: dict[tuple[str, str], Found] = {}
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    with (
+        Progress(console=console, transient=True, disable=not console.is_terminal) as progress,
+        ProcessPoolExecutor(jobs, get_context("spawn")) as workers,
+    ):
         bar = progress.add_task("explaining", total=len(wanted))
-        workers = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
-        for key, made in workers(calls):
-            found[key] = made
-            progress.advance(bar)
+        calls = [workers.submit(_perform, *each, subjects[each[0]]) for each in wanted]
+        try:
+            for call in as_completed(calls):
+                key, made = call.result()
+                found[key] = made
+                progress.advance(bar)
+        finally:
+            workers.shutdown(cancel_futures=True)
     return Explained({model: subject.run for model, subject in subjects.items()}, found)
 
 
