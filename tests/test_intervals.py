@@ -5,6 +5,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from protemb.intervals import Interval, bootstrap_weights, percentile_interval
@@ -15,6 +17,29 @@ def test_interval_goes_to_json_whole():
     text = json.dumps(interval.as_dict(), allow_nan=False)
     assert json.loads(text) == {"value": 0.5, "low": None, "high": None}
     assert str(interval) == "0.500 [nan, nan]"
+
+
+NUMBERS = st.floats(-10, 10)
+
+
+@given(st.lists(NUMBERS, min_size=3, max_size=3).map(sorted), NUMBERS, NUMBERS)
+def test_impossible_ends_are_cut_off_and_nothing_else(numbers, least, most):
+    low, value, high = numbers
+    least, most = min(least, most, value), max(least, most, value)  # the value itself is possible
+    cut = Interval(value, low, high).within(least, most)
+    assert (cut.value, cut.low, cut.high) == (value, max(low, least), min(high, most))
+    assert least <= cut.low <= cut.value <= cut.high <= most
+    assert cut.within(least, most) == cut
+    assert Interval(value, low, high).within(-math.inf, math.inf) == Interval(value, low, high)
+
+
+def test_ends_that_cannot_be_given_stay_so():
+    none = Interval(0.5, math.nan, math.nan).within(0, 1)
+    assert none.value == 0.5 and math.isnan(none.low) and math.isnan(none.high)
+    upper = Interval(0.5, math.nan, 1.2).within(0, 1)
+    assert math.isnan(upper.low) and upper.high == 1
+    lower = Interval(math.nan, -0.2, math.nan).within(0, 1)
+    assert math.isnan(lower.value) and lower.low == 0 and math.isnan(lower.high)
 
 
 def test_every_replicate_draws_as_many_groups_as_there_are():

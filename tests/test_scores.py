@@ -15,7 +15,7 @@ from sklearn import metrics as sk
 
 from protemb import scores
 from protemb.intervals import bootstrap_weights
-from protemb.scores import classification_scores, confusion, weighted_scores
+from protemb.scores import classification_scores, confusion, score_bounds, weighted_scores
 
 NAMES = ("avian", "bovine", "equine", "human", "swine")
 
@@ -230,6 +230,39 @@ def test_confusion_equals_sklearns(sample):
     predicted_N = probabilities_NC.argmax(1)
     expected = sk.confusion_matrix(labels_N, predicted_N, labels=range(5))
     np.testing.assert_array_equal(confusion(labels_N, predicted_N, 5), expected)
+
+
+@given(st.integers(0, 10_000), st.integers(1, 12), st.floats(0, 1))
+def test_no_score_leaves_its_bounds(seed, records, certainty):
+    rng = np.random.default_rng(seed)
+    labels_N = rng.integers(3, size=records)
+    soft_NC, hard_NC = (
+        rng.dirichlet(np.ones(3), size=records),
+        np.eye(3)[rng.integers(3, size=records)],
+    )
+    probabilities_NC = (1 - certainty) * soft_NC + certainty * hard_NC
+    scores = weighted_scores(labels_N, probabilities_NC, np.ones((1, records)), "abc")
+    for key, (value,) in scores.items():
+        least, most = score_bounds(key)
+        # Sums in floating point: a mean of ones can be the next number above one.
+        assert math.isnan(value) or least - 1e-12 <= value <= most + 1e-12, key
+
+
+def test_the_bounds_of_scores_are_reached():
+    """All right and all wrong, always certain: only the log loss could be worse still."""
+    labels_N, weights_RN = np.array([0, 0, 1, 1]), np.ones((1, 4))
+    right, wrong = (
+        row_of(weighted_scores(labels_N, np.eye(2)[predicted_N], weights_RN, "ab"), 0)
+        for predicted_N in (labels_N, 1 - labels_N)
+    )
+    for key in right:
+        least, most = score_bounds(key)
+        best, worst = (least, most) if key in ("log_loss", "calibration_error") else (most, least)
+        assert right[key] == pytest.approx(best), key
+        if key == "log_loss":
+            assert most == math.inf and wrong[key] > 30
+        else:
+            assert wrong[key] == pytest.approx(worst), key
 
 
 def test_a_thousand_replicates_are_quick():

@@ -118,8 +118,10 @@ def _draw_regions(axes: Axes, regions: Mapping[str, tuple[int, int]], lanes: lis
     axes.set_ylim(0, 1 + max(lanes, default=0))
     places = zip(regions.items(), lanes, cycle(COLOURS[2:]), strict=False)
     for (name, (first, last)), lane, colour in places:
-        size = (last - first + 1, 0.9)
-        axes.add_patch(Rectangle((first - 0.5, lane + 0.05), *size, fc=colour, alpha=0.35, lw=0))
+        gap = min(1.5, (last - first) / 4)  # so that neighbours stay apart
+        size = (last - first + 1 - gap, 0.9)
+        start = first - 0.5 + gap / 2
+        axes.add_patch(Rectangle((start, lane + 0.05), *size, fc=colour, alpha=0.35, lw=0))
         axes.text((first + last) / 2, lane + 0.5, name, ha="center", va="center")
 
 

@@ -4,6 +4,7 @@ The rules know four outcomes of a comparison (`outcome`): `above` and `below` wh
 leaves zero out, `equivalent` where it lies within plus or minus a margin, `unclear` otherwise.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from protemb.analysis.significance import outcome
@@ -58,6 +59,7 @@ class Findings:
         tables: mean vectors of two networks' tables, compared by a linear probe.
         gaps: score on another split minus that on `split`, by the other split's name.
         metadata: the network with the best validation score against metadata alone.
+        rare: classes of few independent groups in the test part, and their groups.
         seeds: training seeds of each network.
         unfinished: runs that failed or are missing.
         margin: differences within it are too small to matter.
@@ -70,6 +72,7 @@ class Findings:
     tables: tuple[Contrast, ...] = ()
     gaps: tuple[tuple[str, str, Interval], ...] = ()
     metadata: Contrast | None = None
+    rare: tuple[tuple[str, int], ...] = ()
     seeds: int = 1
     unfinished: int = 0
     margin: float = 0.02
@@ -105,17 +108,11 @@ def _turned(difference: Interval) -> Interval:
 
 
 def order_words(effect: OrderEffect, margin: float) -> str:
-    """What shuffling says about the use of order, as a clause.
+    """What shuffling costs a model that can see order, as a clause.
 
-    >>> order_words(OrderEffect("mean", blind=True), 0.02)
-    'mean cannot see the order of residues: its vectors do not change when they are shuffled'
+    >>> order_words(OrderEffect("lstm", test=Interval(0.3, 0.2, 0.4)), 0.02)
+    'lstm loses 0.300 [0.200, 0.400] when its test sequences are shuffled'
     """
-    name = effect.model
-    if effect.blind:
-        return (
-            f"{name} cannot see the order of residues: its vectors do not change when they "
-            "are shuffled"
-        )
     clauses = []
     if effect.test is not None:
         clauses.append(_loss_words(effect.test, margin, "when its test sequences are shuffled"))
@@ -123,7 +120,45 @@ def order_words(effect: OrderEffect, margin: float) -> str:
         clauses.append(
             _loss_words(effect.both, margin, "when it is trained and tested on shuffled sequences")
         )
-    return f"{name} {' and '.join(clauses)}"
+    return f"{effect.model} {' and '.join(clauses)}"
+
+
+def blind_words(models: Sequence[str]) -> str:
+    """One clause about the models whose vectors do not change when residues are shuffled.
+
+    >>> blind_words(["a", "b"])
+    'a and b cannot see the order of residues: shuffling does not change their vectors'
+    """
+    whose = "their vectors" if len(models) > 1 else "its vectors"
+    return f"{_listed(models)} cannot see the order of residues: shuffling does not change {whose}"
+
+
+def table_words(tables: Sequence[Contrast]) -> list[str]:
+    """Averaged table vectors against those of one network; like outcomes in one sentence.
+
+    >>> table_words([Contrast("lstm", "mean", Interval(0.0, -0.01, 0.01), "equivalent")])
+    ['Averaged table vectors of lstm are worth the same as those of mean (0.000 [-0.010, 0.010])']
+    """
+    words = {
+        "above": "are better than those of",
+        "below": "are worse than those of",
+        "equivalent": "are worth the same as those of",
+        "unclear": "do not clearly differ from those of",
+    }
+    said = []
+    for outcome_word, clause in words.items():
+        kind = [each for each in tables if each.outcome == outcome_word]
+        for second in dict.fromkeys(each.second for each in kind):
+            against = [each for each in kind if each.second == second]
+            numbers = "; ".join(str(each.difference) for each in against)
+            names = _listed([each.first for each in against])
+            said.append(f"Averaged table vectors of {names} {clause} {second} ({numbers})")
+    return said
+
+
+def _listed(names: Sequence[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _loss_words(lost: Interval, margin: float, when: str) -> str:
@@ -144,15 +179,24 @@ def verdict(found: Findings) -> tuple[str, ...]:
     if found.best is not None:
         said.append(f"{where}, {compare_words(found.best, found.margin, METRIC)}.")
     said += [f"{_capital(compare_words(each, found.margin))}." for each in found.question]
-    said += [f"{_capital(order_words(each, found.margin))}." for each in found.order]
-    for each in found.tables:
-        said.append(f"Averaged table vectors: {compare_words(each, found.margin)}.")
+    said += [
+        f"{_capital(order_words(each, found.margin))}." for each in found.order if not each.blind
+    ]
+    if blind := [each.model for each in found.order if each.blind]:
+        said.append(f"{_capital(blind_words(blind))}.")
+    said += [f"{words}." for words in table_words(found.tables)]
     if found.metadata is not None:
         said.append(f"{_capital(compare_words(found.metadata, found.margin))}.")
     for model, split, gap in found.gaps:
         said.append(f"{_gap_words(model, split, found.split, gap, found.margin)}.")
     if not said:
         said.append("Nothing was compared: a comparison needs two models on one split.")
+    if found.rare:
+        counts = _listed([f"{name} {groups}" for name, groups in found.rare])
+        said.append(
+            f"Few independent groups in the test part: {counts}; each of these classes counts as "
+            f"much as any other, so intervals of {METRIC} are wide."
+        )
     if found.seeds < 2:
         said.append("One training seed each: another seed may give another answer.")
     if found.unfinished:

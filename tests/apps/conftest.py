@@ -32,7 +32,7 @@ def composed() -> Iterator[Callable[..., DictConfig]]:
     register_schema()
 
     def make(*overrides: str, out_dir: Path | str = "unused") -> DictConfig:
-        chosen = {"encoder": "bilstm", "pooling": "mean"}
+        chosen = {"encoder": "bilstm", "pooling": "mean", "split": "group"}
         for item in overrides:
             key, _, value = item.partition("=")
             if key in chosen:

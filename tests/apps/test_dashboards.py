@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from protemb.apps.report.write import make_report
 from protemb.errors import ConfigError
 from protemb.vectors.table import VectorTable
 
@@ -161,6 +162,33 @@ def test_wandb_shows_the_run_folder(train, monkeypatch):
     assert not any(record.HasField("environment") for record in board.records)
     assert not board.run.host and not board.run.HasField("git")
     assert {path.name for path in board.files.iterdir()} == {"media"}
+
+
+def test_a_report_is_one_run_of_its_sweep(train, monkeypatch):
+    monkeypatch.setattr(socket, "gethostname", lambda: "canary-host")
+    network = ["encoder=embedding", "pooling=mean"]
+    for seed in (0, 1):
+        folder = train(*WANDB, *network, f"seed={seed}", name=f"sweep/run-{seed}")
+    sweep = folder.parent
+    page, said = make_report([sweep], replicates=50, jobs=1)
+    board = Dashboard(sweep)
+    assert board.exits == [0]
+    assert (board.run.run_group, board.run.job_type) == ("sweep", "report")
+    assert board.summary["verdict"] == "\n".join(said)
+    shown = json.loads((board.files / board.summary["scores/path"]).read_text())
+    numbers = json.loads((sweep / "report.json").read_text())["comparisons"]["group"]["scores"]
+    assert shown["columns"] == ["split", "model", "balanced accuracy", "low", "high"]
+    assert sorted(shown["data"]) == sorted(
+        ["group", model, *(score[end] for end in ("value", "low", "high"))]
+        for model, score in numbers.items()
+    )
+    pictures = sorted((sweep / "report").glob("*.png"))
+    assert pictures
+    for picture in pictures:
+        (sent,) = board.summary[f"report/{picture.stem}/filenames"]
+        assert (board.files / sent).read_bytes() == picture.read_bytes()
+    raw = board.path.read_bytes()
+    assert [text for text in ("canary-host", str(sweep)) if text.encode() in raw] == []
 
 
 def test_every_run_of_a_process_is_a_run_of_its_own(train):

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from protemb.sequences.influenza import (
     translate,
     walk_tips,
 )
+from protemb.sequences.regions import regions_path
 
 #        M  K  W  stop
 ROOT = "ATGAAATGGTAA"
@@ -206,6 +208,40 @@ def test_the_set_is_built_from_the_source(server, tmp_path):
         assert fact in readme
 
 
+def shipped_regions() -> str:
+    return resources.files("protemb.sequences").joinpath("ha_regions.csv").read_text("utf-8")
+
+
+def test_regions_come_with_the_set(server, tmp_path):
+    fasta = build_influenza_ha(tmp_path / "ha")
+    path = regions_path(fasta)
+    assert path == tmp_path / "ha" / "ha_host.regions.csv"
+    assert path.read_bytes() == shipped_regions().encode()
+    assert path.name in (tmp_path / "ha" / "README.txt").read_text()
+
+
+def test_regions_come_to_a_set_that_was_built_without_them(server, tmp_path):
+    """An older version built it: nothing is fetched or built again for that."""
+    fasta = build_influenza_ha(tmp_path)
+    path, before = regions_path(fasta), fasta.stat().st_mtime_ns
+    path.unlink()
+    build_influenza_ha(tmp_path)
+    assert path.read_bytes() == shipped_regions().encode()
+    assert server.requests == 2 and fasta.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_own_regions_are_kept(server, tmp_path, damaged):
+    fasta = build_influenza_ha(tmp_path)
+    own = "reference,region,first,last\nAB000001.1,all,1,3\n"
+    regions_path(fasta).write_text(own)
+    if damaged:
+        fasta.write_text(">x\nMK\n")
+    build_influenza_ha(tmp_path)
+    assert regions_path(fasta).read_text() == own
+    assert fasta.read_text() == EXPECTED_FASTA
+
+
 def test_a_mirror_can_be_named(server, tmp_path):
     server.files = {f"/mirror{path}": body for path, body in server.files.items()}
     assert build_influenza_ha(tmp_path, base_url=f"{server.url}/mirror/").exists()
@@ -270,4 +306,7 @@ def test_the_real_set_is_rebuilt_byte_for_byte(real_data, file_server, tmp_path)
         assert (tmp_path / name).read_bytes() == gzip.decompress(
             (original / f"{name}.gz").read_bytes()
         )
+    headers = (tmp_path / "ha_host.fasta").read_text().split(">")[1:]
+    references = {line.split(",")[0] for line in shipped_regions().splitlines()[1:]}
+    assert references <= {header.split("|")[0] for header in headers}
     assert seen == {Path(file["path"]).name: file["bytes"] for file in load_source()["files"]}

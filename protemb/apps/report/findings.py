@@ -1,5 +1,6 @@
 """From the numbers of a report to what its verdict is about."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,14 @@ from protemb.analysis.significance import outcome
 from protemb.analysis.verdict import Contrast, Findings, OrderEffect
 from protemb.apps.report.compare import SplitComparison
 from protemb.apps.report.explained import Explained, Subject, interval_of
-from protemb.apps.report.gather import Gathered, Run
+from protemb.apps.report.gather import Gathered, Run, predictions
 from protemb.intervals import Interval
 from protemb.scores import score_difference
 
 MOST = 4
 """Contrasts of one kind in the verdict; the tables have all."""
+FEW = 10
+"""Groups of a class that make intervals wide."""
 
 
 def sees_no_order(run: Run) -> bool:
@@ -54,10 +57,24 @@ def find(
         tables=tables,
         gaps=_gaps(gaps, found.best),
         metadata=_metadata(metadata),
+        rare=_rare(found, gathered.names),
         seeds=min(sum(run.model == model for run in found.runs) for model in found.networks),
         unfinished=len(gathered.unfinished),
         margin=margin,
     )
+
+
+def _rare(found: SplitComparison, names: Sequence[str]) -> tuple[tuple[str, int], ...]:
+    """Classes with fewer than `FEW` groups among the tested records, rarest first."""
+    first: dict[str, Run] = {}
+    for run in found.runs:
+        first.setdefault(run.part, run)
+    groups: dict[str, set[object]] = {name: set() for name in names}
+    for part in predictions(first.values(), baselines=False):
+        for label, group in zip(part.labels_N, part.groups_N, strict=True):
+            groups[names[label]].add(group)
+    counts = [(name, len(found)) for name, found in groups.items() if 0 < len(found) < FEW]
+    return tuple(sorted(counts, key=lambda item: item[1]))
 
 
 def _blind(found: SplitComparison, model: str) -> bool:
@@ -121,14 +138,7 @@ def table_contrasts(
                 subject.names,
                 replicates=subject.replicates,
             )
-            made.append(
-                Contrast(
-                    f"that of {model}",
-                    f"that of {reference}",
-                    difference,
-                    outcome(difference, margin),
-                )
-            )
+            made.append(Contrast(model, reference, difference, outcome(difference, margin)))
     return tuple(made[:MOST])
 
 

@@ -3,7 +3,7 @@
 Shape letters: M = records that were looked into, L = residues of one, T = residues of all.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ WINDOW, STRIDE = 9, 3
 """Residues that are occluded together, and from one window to the next."""
 DRAWS = 2
 """Untrained networks to compare with."""
+EVERY, CHECKED = slice(None), slice(None, None, 4)
+"""Records that are attributed, and those of them that untrained networks are asked for."""
 COMPLETE = 0.9
 """Share of records whose gradients must add up; below it, occlusion is shown."""
 
@@ -48,47 +50,43 @@ def residues(subject: Subject) -> Found:
     if model.embedder.pooling.needs_positions:
         positions_M = data.fields["position"][records]
 
-    def occluded(network: SequenceClassifier) -> list[np.ndarray]:
-        return occlusion(
-            network,
-            data.store,
-            records,
-            targets_M,
-            positions_M=positions_M,
-            window=WINDOW,
-            stride=STRIDE,
-        )
+    def explain(method: Callable[..., Any], network: SequenceClassifier, some: slice) -> Any:
+        chosen_M = None if positions_M is None else positions_M[some]
+        return method(network, data.store, records[some], targets_M[some], positions_M=chosen_M)
 
-    def attributed(network: SequenceClassifier) -> list[np.ndarray]:
-        return integrated(network).values
-
-    integrated = partial(
-        integrated_gradients,
-        store=data.store,
-        records_M=records,
-        targets_M=targets_M,
-        positions_M=positions_M,
-        steps=STEPS,
-        most_steps=STEPS,
-    )
     try:
-        values = occluded(model)
+        values = explain(_occlude, model, EVERY)
     except ConfigError:  # no residue table
         return {}, {}
     facts: dict[str, Any] = {"method": OCCLUSION, "complete": None, "agreement": None}
-    attribute = occluded
+    method: Callable[..., list[np.ndarray]] = _occlude
     try:
-        gradients = integrated(model)
+        gradients = explain(_integrate, model, EVERY)
     except MissingExtra as error:
         facts["missing"] = str(error)
     else:
         facts["complete"] = float(gradients.complete_M.mean())
         facts["agreement"] = rank_agreement(values, gradients.values, groups_M, seed=0).as_dict()
         if facts["complete"] >= COMPLETE:
-            facts["method"], attribute, values = GRADIENTS, attributed, gradients.values
-    check = randomisation_check(model, attribute, groups_M, draws=DRAWS, seed=0)
+            facts["method"], values = GRADIENTS, gradients.values
+            method = _integrated_values
+    check = randomisation_check(
+        model,
+        lambda network: explain(method, network, CHECKED),
+        groups_M[CHECKED],
+        draws=DRAWS,
+        seed=0,
+    )
     facts["randomisation"] = check.as_dict()
     return facts, {"rows": rows, "values": np.concatenate(values).astype(np.float32)}
+
+
+_occlude = partial(occlusion, window=WINDOW, stride=STRIDE)
+_integrate = partial(integrated_gradients, steps=STEPS, most_steps=STEPS)
+
+
+def _integrated_values(*about: Any, **options: Any) -> list[np.ndarray]:
+    return _integrate(*about, **options).values
 
 
 def _of_each_class(subject: Subject) -> np.ndarray:

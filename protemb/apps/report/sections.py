@@ -58,19 +58,19 @@ def comparison_section(found: SplitComparison, folder: Path, reference: bool) ->
         (
             Column("first"),
             Column("second"),
+            Column("finding"),
             Column("difference", "interval", "first minus second, paired", digits=3),
             Column("p (Holm)", "number", "interval and permutation, corrected for all pairs", 4),
-            Column("corrected t", "number", "Nadeau and Bengio 2003, over runs", 4),
-            Column("finding"),
+            Column("corrected t", "number", "p of Nadeau and Bengio 2003, over runs", 4),
         ),
         tuple(
             (
                 pair.first,
                 pair.second,
+                OUTCOMES[pair.outcome],
                 pair.difference,
                 pair.p_holm,
                 pair.p_corrected_t,
-                OUTCOMES[pair.outcome],
             )
             for pair in comparison.pairs
         ),
@@ -103,8 +103,11 @@ def comparison_section(found: SplitComparison, folder: Path, reference: bool) ->
 def _grid(found: SplitComparison, folder: Path) -> Picture:
     """Encoder x pooling."""
     scores = {model: found.comparison.scores[model] for model in found.networks}
-    names = {model: model.partition("/") for model in scores}
-    cells = {(names[model][0], names[model][2]): score for model, score in scores.items()}
+    cells = {}
+    for model, score in scores.items():
+        encoder, _, rest = model.partition("/")
+        pooling, plus, head = rest.partition("+")
+        cells[encoder + plus + head, pooling] = score
     path = heatmap(cells, folder / "grid.svg", title=f"{METRIC}, split={found.split}")
     return Picture(
         path, f"{METRIC} by encoder and pooling", "Encoder (rows) and pooling (columns)."

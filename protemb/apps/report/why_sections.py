@@ -22,6 +22,16 @@ CHANGED = {
 }
 
 
+MOVES = {
+    "substitution": "one residue replaced",
+    "rotation": "rotated",
+    "segments": "segments swapped",
+    "reversal": "read backwards",
+    "dipeptides": "shuffled, dipeptides kept",
+    "residues": "residues shuffled",
+}
+
+
 def order_section(
     explained: Explained, retrained: Sequence[tuple[str, Contrast]], folder: Path
 ) -> Section | None:
@@ -33,9 +43,8 @@ def order_section(
     lost: list[tuple[Cell, ...]] = []
     for model, each in facts.items():
         for name, probe in each["probes"].items():
-            for change, found in probe["movements"].items():
-                distance = 0.0 if found["unchanged"] else interval_of(found["distance"])
-                moved.append((model, name, change, distance, interval_of(found["ratio"])))
+            if probe["typical"] is not None:
+                moved.append((model, name, *_distances(probe["movements"])))
         for kind, drop in each["drops"].items():
             ends = (interval_of(drop[x]) for x in ("intact", "shuffled", "drop"))
             lost.append((model, CHANGED[kind], *ends))
@@ -78,12 +87,11 @@ def order_section(
             (
                 Column("model"),
                 Column("level / pooling"),
-                Column("change"),
-                Column("distance", "interval", "1 = between two proteins; 0 = not at all", 4),
-                Column("substitutions", "interval", "in units of one replaced residue", 2),
+                *(Column(name, "number", digits=3) for name in MOVES.values()),
             ),
             tuple(moved),
-            "How far vectors move.",
+            "How far vectors move: 0 is not at all, 1 the distance between two proteins. The "
+            "replacement of one residue is the yardstick.",
             "order-moved",
         )
     )
@@ -94,6 +102,13 @@ def order_section(
         "order. One replaced residue is the yardstick. And: what does the score lose?",
         tuple(blocks),
     )
+
+
+def _distances(movements: Mapping[str, Any]) -> list[Cell]:
+    return [
+        0.0 if movements[move]["unchanged"] else movements[move]["distance"]["value"]
+        for move in MOVES
+    ]
 
 
 def _probes(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, OrderProbe]:
