@@ -88,12 +88,15 @@ def attribution_figure(
 def peaks(absolute_P: np.ndarray, count: int, apart: int) -> list[int]:
     """Return 0-based columns of the largest values, largest first, none within `apart` of another.
 
+    Values below a fifth of the largest are no peaks.
+
     >>> peaks(np.array([0.0, 5, 9, 8, 0, 0, 3, np.nan]), 3, 2)
     [2, 6]
     """
     found: list[int] = []
+    least = np.nanmax(absolute_P, initial=0) / 5
     for column in np.argsort(-np.nan_to_num(absolute_P), kind="stable").tolist():
-        if len(found) == count or not absolute_P[column] > 0:
+        if len(found) == count or not absolute_P[column] > least:
             break
         if all(abs(column - other) > apart for other in found):
             found.append(column)

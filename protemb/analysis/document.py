@@ -211,6 +211,25 @@ def cell_value(cell: Cell) -> float | None:
     return float(value)
 
 
+def table_rows(table: Table) -> list[dict[str, object]]:
+    """The rows as plain values for JSON, by column; links are their texts, NaN is None.
+
+    >>> table = Table((Column("a"), Column("b", "number")), (("x", math.nan),), "caption", "key")
+    >>> table_rows(table)
+    [{'a': 'x', 'b': None}]
+    """
+    names = [column.name for column in table.columns]
+    return [dict(zip(names, map(_plain, row), strict=True)) for row in table.rows]
+
+
+def _plain(cell: Cell) -> object:
+    if isinstance(cell, Interval):
+        return cell.as_dict()
+    if isinstance(cell, Link):
+        return cell.text
+    return None if isinstance(cell, float) and math.isnan(cell) else cell
+
+
 def cell_text(cell: Cell, digits: int = 2) -> str:
     """A cell as a reader sees it: `–` where it is unknown, an interval without its missing ends.
 

@@ -136,6 +136,7 @@ def map_figure(
                     s=16,
                     lw=0,
                     alpha=0.7,
+                    rasterized=True,  # thousands of points are heavy as outlines
                 )
             axes.set_title(f"{shorten(title, 40)}\n{_map_facts(drawn)}")
             axes.set(xticks=[], yticks=[])

@@ -214,6 +214,7 @@ class MapSpread:
             "seeds": [drawn.seed for drawn in self.maps],
             "points": [len(drawn.indices_M) for drawn in self.maps],
             "trustworthiness": self.trustworthiness.as_dict(),
+            "of_each": [drawn.trustworthiness for drawn in self.maps],
             "silhouette": {space: found.as_dict() for space, found in self.silhouette.items()},
             "purity": {space: found.as_dict() for space, found in self.purity.items()},
             "chance": self.chance.as_dict(),

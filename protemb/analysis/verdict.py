@@ -192,10 +192,10 @@ def verdict(found: Findings) -> tuple[str, ...]:
     if not said:
         said.append("Nothing was compared: a comparison needs two models on one split.")
     if found.rare:
-        counts = _listed([f"{name} {groups}" for name, groups in found.rare])
+        counts = _listed([f"{name} ({groups} independent groups)" for name, groups in found.rare])
         said.append(
-            f"Few independent groups in the test part: {counts}; each of these classes counts as "
-            f"much as any other, so intervals of {METRIC} are wide."
+            f"Rare in the test part: {counts}. A rare class counts as much as any other, so "
+            f"intervals of {METRIC} are wide."
         )
     if found.seeds < 2:
         said.append("One training seed each: another seed may give another answer.")

@@ -242,8 +242,8 @@ def test_sentences_stand_in_the_order_of_their_weight():
         f"lstm/mean is below subtype+year by {BELOW}.",
         f"With split=random lstm/mean scores {ABOVE} higher than with split=unique.",
         f"With split=time lstm/mean scores {BELOW} lower than with split=unique.",
-        "Few independent groups in the test part: bovine 4 and equine 9; each of these classes "
-        "counts as much as any other, so intervals of balanced accuracy are wide.",
+        "Rare in the test part: bovine (4 independent groups) and equine (9 independent groups). "
+        "A rare class counts as much as any other, so intervals of balanced accuracy are wide.",
         "One training seed each: another seed may give another answer.",
         "3 runs did not finish and are not part of this.",
     ]
@@ -262,13 +262,18 @@ def test_nothing_was_compared():
 @pytest.mark.parametrize(
     ("rare", "words"),
     [
-        ((("bovine", 4),), ": bovine 4;"),
-        ((("bovine", 4), ("equine", 7), ("swine", 9)), ": bovine 4, equine 7 and swine 9;"),
+        ((("bovine", 4),), "bovine (4 independent groups)."),
+        ((("bovine", 1),), "bovine (1 independent group)."),
+        (
+            (("bovine", 4), ("equine", 7), ("swine", 9)),
+            "bovine (4 independent groups), equine (7 independent groups) and swine (9 "
+            "independent groups).",
+        ),
     ],
 )
 def test_classes_of_few_groups_are_named(rare, words):
     (_, found) = sentences(best=contrast("above"), rare=rare)
-    assert found.startswith(f"Few independent groups in the test part{words}")
+    assert found.startswith(f"Rare in the test part: {words} ")
 
 
 def test_a_single_run_is_no_plural():

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from protemb.analysis.document import Block, Column, Note, Picture, Scatter, Section, Table
-from protemb.analysis.figures import heatmap
+from protemb.analysis.figures import heatmap, map_figure
 from protemb.analysis.forest import forest
 from protemb.analysis.level_figure import level_figure
+from protemb.analysis.maps import Map
 from protemb.apps.report.compare import SplitComparison
 from protemb.apps.report.explained import Explained, interval_of
 from protemb.apps.report.gather import Run
@@ -119,8 +120,10 @@ def _mean_score(runs: Sequence[Run], model: str, metric: str) -> float | None:
     return float(np.mean(values)) if values and None not in values else None
 
 
-def levels_section(explained: Explained, scatter: Scatter | None, folder: Path) -> Section | None:
-    """What each level and pooling of one checkpoint holds."""
+def levels_section(
+    explained: Explained, scatter: Scatter | None, labels_M: np.ndarray | None, folder: Path
+) -> Section | None:
+    """What each level and pooling of one checkpoint holds; `labels_M` are those on the maps."""
     facts = explained.facts("levels")
     if not facts:
         return None
@@ -174,8 +177,11 @@ def levels_section(explained: Explained, scatter: Scatter | None, folder: Path) 
     if alike:
         names = ", ".join(dict.fromkeys(alike))
         blocks.append(Note(f"Left out, as nearly every record has the same vector: {names}."))
-    if scatter is not None:
-        blocks += [scatter, _map_table(explained)]
+    if scatter is not None and labels_M is not None:
+        path = map_figure(_first_maps(explained), labels_M, folder / "maps.svg")
+        alt = "t-SNE maps of the networks' vectors and of their averaged table rows"
+        blocks += [scatter, Picture(path, alt, "The same maps side by side, first seed.")]
+        blocks.append(_map_table(explained))
     return Section(
         "What the vectors hold: levels and poolings",
         "levels",
@@ -184,6 +190,18 @@ def levels_section(explained: Explained, scatter: Scatter | None, folder: Path) 
         "training records and scored on test records; the cluster measures need no fit.",
         tuple(blocks),
     )
+
+
+def _first_maps(explained: Explained) -> list[tuple[str, Map]]:
+    found = []
+    for model, each in explained.facts("maps").items():
+        for name, facts in each["maps"].items():
+            seed = facts["seeds"][0]
+            points_M2 = explained.arrays("maps")[model][f"{name}|{seed}"]
+            rows = np.arange(len(points_M2))
+            drawn = Map(points_M2, rows, "tsne", seed, facts["of_each"][0], {})
+            found.append((f"{model}: {name}", drawn))
+    return found
 
 
 def _map_table(explained: Explained) -> Table:

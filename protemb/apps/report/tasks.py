@@ -120,10 +120,10 @@ def table(subject: Subject) -> Found:
     trained = subject.trained
     torch.manual_seed(subject.run.seed)
     initial = build_classifier(trained.recipe)
-    return {}, {"trained": table_rows(trained.model), "initial": table_rows(initial)}
+    return {}, {"trained": residue_rows(trained.model), "initial": residue_rows(initial)}
 
 
-def table_rows(classifier: SequenceClassifier) -> np.ndarray:
+def residue_rows(classifier: SequenceClassifier) -> np.ndarray:
     """Return rows_VD of the classifier's residue table."""
     residues = cast(ResidueTable, classifier.embedder.encoder.table)
     return residues.rows.weight.detach().numpy().copy()

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from protemb.analysis import markdown
-from protemb.analysis.document import Document, Scatter, Section
+from protemb.analysis.document import Document, Scatter, Section, Table, table_rows
 from protemb.analysis.page import write_page
 from protemb.analysis.verdict import Findings, verdict
 from protemb.apps.mirror import mirror_report
@@ -33,7 +33,7 @@ from protemb.apps.report.gather import Run, gather
 from protemb.apps.report.methods import facts_of, methods_section, runs_section
 from protemb.apps.report.residues import residues_section
 from protemb.apps.report.sections import comparison_section, levels_section
-from protemb.apps.report.tasks import TASKS, perform, table_rows
+from protemb.apps.report.tasks import TASKS, perform, residue_rows
 from protemb.apps.report.why_sections import order_section, table_section
 from protemb.apps.train import load_data
 from protemb.errors import InputError, ProtembError
@@ -99,7 +99,8 @@ def make_report(
         for each in sorted(comparisons.values(), key=lambda each: each is not main)
     ]
     scatter = _scatter(explained, subject) if subject else None
-    sections.append(levels_section(explained, scatter, figures))
+    labels_M = np.array(scatter.fields["label"]) if scatter else None
+    sections.append(levels_section(explained, scatter, labels_M, figures))
     sections.append(order_section(explained, shuffled, figures))
     sections.append(table_section(explained, _tables(main), figures))
     if subject is not None:
@@ -120,7 +121,7 @@ def make_report(
     )
     page = write_page(document, home / "report.html")
     write_text(home / "report.md", markdown.render(document, home))
-    write_json(home / "report.json", _numbers(said, comparisons, explained, found, table, metadata))
+    write_json(home / "report.json", _numbers(document, comparisons, explained, found))
     mirror_report(main.runs[0].values, home, said, *_score_rows(comparisons))
     return page, said
 
@@ -219,7 +220,7 @@ def _field(name: str, column_M: np.ndarray) -> list[Any]:
 def _tables(main: SplitComparison) -> dict[tuple[str, int], np.ndarray]:
     """Trained tables of every run of the split."""
     return {
-        (run.model, run.seed): table_rows(load_classifier(run.folder).model)
+        (run.model, run.seed): residue_rows(load_classifier(run.folder).model)
         for run in main.runs
         if not run.part
     }
@@ -236,17 +237,15 @@ def _score_rows(comparisons: dict[str, SplitComparison]) -> tuple[list[str], lis
 
 
 def _numbers(
-    said: Sequence[str],
+    document: Document,
     comparisons: dict[str, SplitComparison],
     explained: Explained,
     found: Findings,
-    table: Any,
-    metadata: Any,
 ) -> dict[str, Any]:
-    """Everything that the report says, as plain values."""
+    """Everything that the report says, as plain values; its tables as rows by column."""
     first = next(iter(comparisons.values())).runs[0].record
     return {
-        "verdict": list(said),
+        "verdict": list(document.verdict),
         "data": first["data"]["name"],
         "versions": first["versions"],
         "machine": first["machine"],
@@ -275,6 +274,10 @@ def _numbers(
             for model, each in explained.facts("maps").items()
         },
         "findings": asdict(found),
-        "splits": table.as_dict() if table else None,
-        "metadata": metadata.as_dict() if metadata else None,
+        "tables": {
+            block.key: table_rows(block)
+            for section in document.sections
+            for block in section.blocks
+            if isinstance(block, Table)
+        },
     }
