@@ -132,9 +132,15 @@ def region_density(
         columns_ML: as in `class_profile`.
         replicates: of the bootstrap.
         seed: of the bootstrap.
+
+    Raises:
+        ValueError: numbers of records or of residues that do not fit together.
     """
     if columns_ML is None:
         columns_ML = [np.arange(len(values_L)) for values_L in values_ML]
+    sizes = [len(values_L) for values_L in values_ML]
+    if len(groups_M) != len(sizes) or sizes != [len(columns_L) for columns_L in columns_ML]:
+        raise ValueError("values, groups and columns of different records")
     found = {}
     for name, (start, stop) in spans.items():
         density_M = np.full(len(values_ML), np.nan)

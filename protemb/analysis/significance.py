@@ -52,6 +52,29 @@ def holm(p_Q: np.ndarray) -> np.ndarray:
     return corrected_Q
 
 
+def judged(differences: Sequence[Interval], margin: float, level: float = 0.95) -> list[str]:
+    """Outcomes of a family of differences of which nothing but intervals is known.
+
+    p is read from the interval, as if normal on its side towards zero, and corrected for the
+    family by Holm's method; alone, a difference is judged as by `outcome`.
+
+    >>> one = Interval(0.05, 0.005, 0.095)
+    >>> judged([one], 0.01), judged([one, one], 0.01)
+    (['above'], ['unclear', 'unclear'])
+    """
+    quantile = stats.norm.ppf((1 + level) / 2)
+    p_Q = np.empty(len(differences))
+    for q, each in enumerate(differences):
+        reach = each.value - each.low if each.value > 0 else each.high - each.value
+        # A value without any spread is as sure as can be, unless it is 0.
+        z = quantile * abs(each.value) / reach if reach else (math.inf if each.value else 0.0)
+        p_Q[q] = 2 * stats.norm.sf(z)
+    corrected_Q = holm(p_Q)
+    return [
+        outcome(each, margin, p, level) for each, p in zip(differences, corrected_Q, strict=True)
+    ]
+
+
 def permutation_p(
     scored: Sequence[ScoredPart],
     pairs: Sequence[tuple[str, str]],

@@ -4,13 +4,15 @@ The rules know four outcomes of a comparison (`outcome`): `above` and `below` wh
 leaves zero out, `equivalent` where it lies within plus or minus a margin, `unclear` otherwise.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from protemb.analysis.significance import outcome
+from protemb.analysis.significance import judged, outcome
 from protemb.intervals import Interval
 
 METRIC = "balanced accuracy"
+
+Judge = Callable[[Interval], str]
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,8 @@ def compare_words(contrast: Contrast, margin: float, unit: str = "") -> str:
         return f"{first} and {second} are the same within {margin:g} ({difference}{unit})"
     if outcome(difference, margin) in ("above", "below"):
         return (
-            f"{first} and {second} may differ ({difference}{unit}), but among so many comparisons "
-            "that can be chance"
+            f"{first} and {second} may differ ({difference}{unit}), but over all comparisons "
+            "chance is not excluded"
         )
     return f"no difference between {first} and {second} is shown ({difference}{unit})"
 
@@ -107,19 +109,24 @@ def _turned(difference: Interval) -> Interval:
     return Interval(-difference.value, -difference.high, -difference.low)
 
 
-def order_words(effect: OrderEffect, margin: float) -> str:
+def order_words(effect: OrderEffect, margin: float, judge: Judge | None = None) -> str:
     """What shuffling costs a model that can see order, as a clause.
+
+    Args:
+        effect: at least one score that shuffling changes.
+        margin: differences within it are too small to matter.
+        judge: gives the outcome of a difference; each on its own if not given.
 
     >>> order_words(OrderEffect("lstm", test=Interval(0.3, 0.2, 0.4)), 0.02)
     'lstm loses 0.300 [0.200, 0.400] when its test sequences are shuffled'
     """
     clauses = []
     if effect.test is not None:
-        clauses.append(_loss_words(effect.test, margin, "when its test sequences are shuffled"))
+        when = "when its test sequences are shuffled"
+        clauses.append(_loss_words(effect.test, margin, when, judge))
     if effect.both is not None:
-        clauses.append(
-            _loss_words(effect.both, margin, "when it is trained and tested on shuffled sequences")
-        )
+        when = "when it is trained and tested on shuffled sequences"
+        clauses.append(_loss_words(effect.both, margin, when, judge))
     return f"{effect.model} {' and '.join(clauses)}"
 
 
@@ -133,16 +140,16 @@ def blind_words(models: Sequence[str]) -> str:
     return f"{_listed(models)} cannot see the order of residues: shuffling does not change {whose}"
 
 
-def table_words(tables: Sequence[Contrast]) -> list[str]:
+def table_words(tables: Sequence[Contrast], margin: float) -> list[str]:
     """Averaged table vectors against those of one network; like outcomes in one sentence.
 
-    >>> table_words([Contrast("lstm", "mean", Interval(0.0, -0.01, 0.01), "equivalent")])
-    ['Averaged table vectors of lstm are worth the same as those of mean (0.000 [-0.010, 0.010])']
+    >>> table_words([Contrast("a", "b", Interval(0.0, -0.01, 0.01), "equivalent")], 0.02)
+    ['Averaged table vectors of a are, within 0.02, worth those of b (0.000 [-0.010, 0.010])']
     """
     words = {
         "above": "are better than those of",
         "below": "are worse than those of",
-        "equivalent": "are worth the same as those of",
+        "equivalent": f"are, within {margin:g}, worth those of",
         "unclear": "do not clearly differ from those of",
     }
     said = []
@@ -161,8 +168,8 @@ def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def _loss_words(lost: Interval, margin: float, when: str) -> str:
-    said = outcome(lost, margin)
+def _loss_words(lost: Interval, margin: float, when: str, judge: Judge | None) -> str:
+    said = judge(lost) if judge else outcome(lost, margin)
     if said == "above":
         return f"loses {lost} {when}"
     if said == "below":
@@ -173,26 +180,32 @@ def _loss_words(lost: Interval, margin: float, when: str) -> str:
 
 
 def verdict(found: Findings) -> tuple[str, ...]:
-    """The sentences, most important first; every number has its 95 % interval beside it."""
+    """The sentences, most important first; every number has its 95 % interval beside it.
+
+    Comparisons bring their outcome. What shuffling and other splits change is judged here, as
+    one family.
+    """
     said: list[str] = []
+    seeing = [each for each in found.order if not each.blind]
+    changes = [lost for each in seeing for lost in (each.test, each.both) if lost is not None]
+    changes += [gap for _, _, gap in found.gaps]
+    outcomes = dict(zip(changes, judged(changes, found.margin), strict=True))
     where = f"On split={found.split}"
     if found.best is not None:
         said.append(f"{where}, {compare_words(found.best, found.margin, METRIC)}.")
     said += [f"{_capital(compare_words(each, found.margin))}." for each in found.question]
-    said += [
-        f"{_capital(order_words(each, found.margin))}." for each in found.order if not each.blind
-    ]
+    said += [f"{order_words(each, found.margin, outcomes.__getitem__)}." for each in seeing]
     if blind := [each.model for each in found.order if each.blind]:
-        said.append(f"{_capital(blind_words(blind))}.")
-    said += [f"{words}." for words in table_words(found.tables)]
+        said.append(f"{blind_words(blind)}.")
+    said += [f"{words}." for words in table_words(found.tables, found.margin)]
     if found.metadata is not None:
         said.append(f"{_capital(compare_words(found.metadata, found.margin))}.")
     for model, split, gap in found.gaps:
-        said.append(f"{_gap_words(model, split, found.split, gap, found.margin)}.")
+        said.append(f"{_gap_words(model, split, found.split, gap, found.margin, outcomes[gap])}.")
     if not said:
         said.append("Nothing was compared: a comparison needs two models on one split.")
     if found.rare:
-        counts = _listed([f"{name} ({groups} independent groups)" for name, groups in found.rare])
+        counts = _listed([_rare_words(name, groups) for name, groups in found.rare])
         said.append(
             f"Rare in the test part: {counts}. A rare class counts as much as any other, so "
             f"intervals of {METRIC} are wide."
@@ -200,12 +213,21 @@ def verdict(found: Findings) -> tuple[str, ...]:
     if found.seeds < 2:
         said.append("One training seed each: another seed may give another answer.")
     if found.unfinished:
-        said.append(f"{found.unfinished} runs did not finish and are not part of this.")
+        said.append(
+            "1 run did not finish and is not part of this."
+            if found.unfinished == 1
+            else f"{found.unfinished} runs did not finish and are not part of this."
+        )
     return tuple(said)
 
 
-def _gap_words(model: str, split: str, reference: str, gap: Interval, margin: float) -> str:
-    said = outcome(gap, margin)
+def _rare_words(name: str, groups: int) -> str:
+    return f"{name} ({groups} independent group{'s' if groups > 1 else ''})"
+
+
+def _gap_words(
+    model: str, split: str, reference: str, gap: Interval, margin: float, said: str
+) -> str:
     if said == "above":
         return f"With split={split} {model} scores {gap} higher than with split={reference}"
     if said == "below":
@@ -215,10 +237,9 @@ def _gap_words(model: str, split: str, reference: str, gap: Interval, margin: fl
             f"With split={split} {model} scores the same as with split={reference}, within "
             f"{margin:g} ({gap})"
         )
-    return f"{_capital(model)} shows no clear gap between split={split} and {reference} ({gap})"
+    return f"{model} shows no clear gap between split={split} and {reference} ({gap})"
 
 
 def _capital(text: str) -> str:
-    """First letter in upper case, unless it begins with a model's name."""
-    first = text.split(" ", 1)[0]
-    return text if "/" in first or not first.isalpha() else text[0].upper() + text[1:]
+    """First letter in upper case, unless the text begins with a model's name."""
+    return text[0].upper() + text[1:] if text.startswith("no difference ") else text

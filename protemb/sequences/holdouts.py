@@ -89,6 +89,8 @@ class LeaveOutSplit(Splitter):
     def __post_init__(self) -> None:
         if not 0 < self.validation < 1:
             raise ConfigError("split.validation", self.validation, "a share above 0 and below 1")
+        if self.seed < 0:
+            raise ConfigError("split.seed", self.seed, "0 or more")
 
     def split(self, data: LabelledSet, cache_dir: Path | None = None) -> Split:
         """Cut by value.
@@ -97,14 +99,18 @@ class LeaveOutSplit(Splitter):
             ConfigError: The data has no such field or value, or nothing else.
         """
         column_N = field_of(data, self.field).astype(str)
-        test_N, blank_N = column_N == str(self.value), column_N == ""
+        blank_N = column_N == ""
+        test_N = ~blank_N & (column_N == str(self.value))
         tested_S = np.zeros(data.store.n_sequences, bool)
         tested_S[data.sequences_N[test_N]] = True
         repeats_N = ~test_N & ~blank_N & tested_S[data.sequences_N]
         rest = np.flatnonzero(~test_N & ~blank_N & ~repeats_N)
         if not test_N.any() or len(np.unique(data.sequences_N[rest])) < 2:
-            values = ", ".join(np.unique(column_N[~blank_N])[:12].tolist())
-            raise ConfigError("split.value", self.value, f"one of several values (got {values})")
+            names = np.unique(column_N[~blank_N]).tolist()
+            more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+            expected = f"a value of {self.field!r} that leaves two other sequences or more"
+            listed = f"{', '.join(names[:12])}{more}"
+            raise ConfigError("split.value", self.value, f"{expected} (the data has {listed})")
         part_of_N = np.full(len(data), PART_CODES[LEFT_OUT])
         part_of_N[test_N] = PART_CODES["test"]
         part_of_N[rest] = assign_groups(

@@ -70,7 +70,8 @@ def read_regions(path: str | Path, store: TokenStore) -> Regions:
         if not name or name in spans:
             problem = f"the region {name!r} is there twice" if name else "a region has no name"
             raise InputError(source, problem, line)
-        if not all(end.isdecimal() for end in ends) or not 1 <= int(ends[0]) <= int(ends[1]):
+        numbers = all(end.isdecimal() and len(end) < 10 for end in ends)
+        if not numbers or not 1 <= int(ends[0]) <= int(ends[1]):
             problem = f"got positions {ends[0]!r} to {ends[1]!r}, expected two numbers from 1"
             raise InputError(source, problem, line)
         if int(ends[1]) > length:
@@ -100,7 +101,7 @@ def reference_columns(reference: str, sequences: Iterable[str]) -> list[np.ndarr
     aligner = PairwiseAligner(
         mode="global",
         substitution_matrix=matrix,
-        open_internal_gap_score=-11,
+        open_internal_gap_score=-12,  # with its first residue
         extend_internal_gap_score=-1,
         end_gap_score=0,
     )

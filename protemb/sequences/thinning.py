@@ -34,8 +34,10 @@ def thin(data: LabelledSet, split: Split, share: float, *, seed: int = 0) -> Spl
     label_S = counts_SC.argmax(1)
     order = np.random.default_rng(seed).permutation(len(sequences_S))
     kept_S = np.zeros(len(sequences_S), bool)
-    for c in np.unique(label_S):
+    for c in np.flatnonzero(counts_SC.any(0)):
         own = order[label_S[order] == c]
+        if not len(own):  # never the most frequent label: the first sequence that has it
+            own = order[counts_SC[order, c] > 0][:1]
         kept_S[own[: max(1, round(share * len(own)))]] = True
     parameters = {**split.parameters, "train_share": share, "train_share_seed": seed}
     return replace(split, train=split.train[kept_S[place_N]], parameters=parameters)

@@ -7,7 +7,7 @@ import numpy as np
 
 from protemb.analysis.leakage import GapTable
 from protemb.analysis.paired import Comparison
-from protemb.analysis.significance import outcome
+from protemb.analysis.significance import judged
 from protemb.analysis.verdict import Contrast, Findings, OrderEffect
 from protemb.apps.report.compare import SplitComparison
 from protemb.apps.report.explained import Explained, Subject, interval_of
@@ -123,14 +123,14 @@ def table_contrasts(
     if reference is None or key not in arrays.get(reference, {}):
         return ()
     labels_M = subject.data.labels_N[subject.split.test]
-    made = []
+    differences: dict[str, Interval] = {}
     for model in found.networks:
         if model in arrays and not _blind(found, model) and key in arrays[model]:
             first, second = (
                 rows_MC.astype(np.float64) / rows_MC.sum(1, dtype=np.float64, keepdims=True)
                 for rows_MC in (arrays[model][key], arrays[reference][key])
             )
-            difference = score_difference(
+            differences[model] = score_difference(
                 labels_M,
                 first,
                 second,
@@ -138,7 +138,11 @@ def table_contrasts(
                 subject.names,
                 replicates=subject.replicates,
             )
-            made.append(Contrast(model, reference, difference, outcome(difference, margin)))
+    outcomes = judged(list(differences.values()), margin)
+    made = [
+        Contrast(model, reference, difference, said)
+        for (model, difference), said in zip(differences.items(), outcomes, strict=True)
+    ]
     return tuple(made[:MOST])
 
 

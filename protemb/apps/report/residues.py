@@ -20,7 +20,7 @@ from protemb.analysis.attribution_summary import (
 )
 from protemb.analysis.document import Block, Column, Note, Picture, Section, Table
 from protemb.apps.report.explained import Explained, Found, Subject, interval_of
-from protemb.errors import ConfigError, MissingExtra
+from protemb.errors import ConfigError, InputError, MissingExtra
 from protemb.models.classifier import SequenceClassifier
 from protemb.sequences.regions import Regions, read_regions, reference_columns, regions_path
 
@@ -149,7 +149,13 @@ def _numbered(
     store = subject.data.store
     path = subject.run.values["data"]["source"].get("path")
     beside = regions_path(path) if isinstance(path, str) else None
-    if beside is None or not beside.is_file():
+    regions, numbering = None, "Positions count from each sequence's first residue."
+    if beside is not None and beside.is_file():
+        try:
+            regions = read_regions(beside, store)
+        except InputError as error:
+            numbering += f" (Its regions could not be used: {error}.)"
+    if regions is None:
         longest = int(store.lengths_N[records].max())
         thirds = [longest * i // 3 for i in range(4)]
         names = ("first third", "middle third", "last third")
@@ -157,8 +163,7 @@ def _numbered(
             name: (start, stop)
             for name, start, stop in zip(names, thirds[:-1], thirds[1:], strict=True)
         }
-        return None, Regions("", spans), "Positions count from each sequence's first residue."
-    regions = read_regions(beside, store)
+        return None, Regions("", spans), numbering
     reference = store.sequence(store.positions()[regions.reference])
     columns_ML = reference_columns(reference, [store.sequence(record) for record in records])
     return columns_ML, regions, f"Positions are those of record {regions.reference}."
