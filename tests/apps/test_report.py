@@ -141,7 +141,7 @@ def edit(folder: Path, change) -> None:
 def test_unfinished_runs_are_told(copied):
     edit(copied / "run-05", lambda record: record.update(status="failed", error="out of memory"))
     _, said = make_report([copied], **QUICK)
-    assert "1 runs did not finish and are not part of this." in said
+    assert "1 run did not finish and is not part of this." in said
     assert "run-05: failed out of memory" in (copied / "report.md").read_text()
 
 

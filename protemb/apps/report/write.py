@@ -111,7 +111,7 @@ def make_report(
     sections.append(amount_section(gathered, main.split, figures))
     sections += [methods_section(gathered, main, margin, replicates, missing)]
     sections.append(runs_section(gathered, home))
-    said = verdict(found)
+    said = verdict(found) + ((f"{missing} So only predictions were compared.",) if missing else ())
     document = Document(
         title=f"Which encoder, which pooling? {main.runs[0].values['data']['name']}",
         subtitle="protemb report",
