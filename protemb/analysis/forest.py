@@ -92,5 +92,7 @@ def _draw(axes: Axes, rows: Sequence[tuple[str, Interval, str]]) -> dict[str, Ar
 def _text(difference: Interval) -> str:
     if math.isnan(difference.value):
         return "undefined"
-    ends = "" if math.isnan(difference.low) else f" [{difference.low:+.3f}, {difference.high:+.3f}]"
-    return f"{difference.value:+.3f}{ends}".replace("-", "−")  # as on the axis
+    ends = (
+        "" if math.isnan(difference.low) else f" [{difference.low:+z.3f}, {difference.high:+z.3f}]"
+    )
+    return f"{difference.value:+z.3f}{ends}".replace("-", "−")  # as on the axis

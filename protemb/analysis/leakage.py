@@ -12,9 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from protemb.analysis.means import Run, independent_difference, mean_of_runs, plain_values
+from protemb.analysis.means import (
+    ANY,
+    Bounds,
+    Run,
+    independent_difference,
+    mean_of_runs,
+    plain_values,
+    score_interval,
+)
 from protemb.errors import ConfigError
-from protemb.intervals import Interval, bootstrap_weights, percentile_interval
+from protemb.intervals import Interval, bootstrap_weights
 
 EDGES = (0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1)
 """Finest where near relatives are; in proteins of 566 residues, 0.995 is two differences."""
@@ -54,7 +62,11 @@ class GapTable:
 
 
 def gap_table(
-    scores: Mapping[tuple[str, str], Sequence[Run]], reference: str = "unique", *, seed: int = 0
+    scores: Mapping[tuple[str, str], Sequence[Run]],
+    reference: str = "unique",
+    *,
+    bounds: Bounds = ANY,
+    seed: int = 0,
 ) -> GapTable:
     """Put the scores of models under several splits side by side.
 
@@ -64,6 +76,7 @@ def gap_table(
     Args:
         scores: Runs by (model, split), in the order to show.
         reference: The split that the others are compared with.
+        bounds: the least and the largest value that a score can have, for the ends of intervals.
         seed: Draws noise, and shuffles replicates.
 
     Raises:
@@ -87,7 +100,7 @@ def gap_table(
         models,
         splits,
         {key: tuple(float(value) for value, _ in runs) for key, runs in scores.items()},
-        {key: percentile_interval(*mean) for key, mean in means.items()},
+        {key: score_interval(mean, bounds) for key, mean in means.items()},
         {
             (model, split): independent_difference(mean, means[model, reference], seed=seed)
             for (model, split), mean in means.items()
@@ -225,8 +238,8 @@ def _band(
         len(labels_N),
         len(groups_G),
         classes,
-        percentile_interval(*mean_of_runs(accuracies, rng)),
-        percentile_interval(*mean_of_runs(balanced, rng)) if classes == C else None,
+        score_interval(mean_of_runs(accuracies, rng), (0, 1)),
+        score_interval(mean_of_runs(balanced, rng), (0, 1)) if classes == C else None,
     )
 
 

@@ -10,7 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from protemb.analysis.canvas import COLOURS, GREY, canvas, legend_below, shorten, text_width
+from protemb.analysis.levels import CLASSIFIER_INPUT
 from protemb.intervals import Interval
+
+LEVELS = ("states", "table", CLASSIFIER_INPUT)
 
 
 def level_figure(
@@ -34,7 +37,8 @@ def level_figure(
     for model, scores in rows.items():
         lines += [(shorten(model, 40), None), *scores.items()]
     names = [shorten(name, 40) for name, _ in lines]
-    levels = dict.fromkeys(_level(name) for name, score in lines if score is not None)
+    levels = dict.fromkeys(LEVELS)  # first, so that they keep their colours
+    levels |= dict.fromkeys(_level(name) for name, score in lines if score is not None)
     colours = dict(zip(levels, cycle(COLOURS), strict=False))
     legend: dict[str, Line2D] = {}
     with canvas(path, 5.6 + text_width(*names), 1.1 + 0.25 * len(lines)) as figure:

@@ -24,6 +24,12 @@ Mean: TypeAlias = tuple[float, np.ndarray]
 """A mean score and its replicates_R; R = 0 where there are none."""
 
 
+Bounds: TypeAlias = tuple[float, float]
+"""The least and the largest value that a score can have."""
+
+ANY: Bounds = (-math.inf, math.inf)
+
+
 def mean_of_runs(runs: Sequence[Run], rng: np.random.Generator) -> Mean:
     """Average runs, draw by draw, and let the draws vary as much as other runs would.
 
@@ -72,6 +78,11 @@ def _spread(values_K: np.ndarray, replicates_KR: np.ndarray) -> float:
 
 def _replicates(run: Run) -> np.ndarray:
     return np.empty(0) if run[1] is None else run[1]
+
+
+def score_interval(mean: Mean, bounds: Bounds) -> Interval:
+    """The mean score with its interval, which the noise must not take beyond what is possible."""
+    return percentile_interval(*mean).within(*bounds)
 
 
 def paired_difference(first: Run, second: Run) -> Interval:

@@ -13,12 +13,15 @@ from typing import Any
 import numpy as np
 
 from protemb.analysis.means import (
+    ANY,
+    Bounds,
     Mean,
     Run,
     independent_difference,
     mean_of_runs,
     paired_difference,
     plain_values,
+    score_interval,
 )
 from protemb.intervals import Interval, percentile_interval
 
@@ -100,7 +103,10 @@ class SizeCurves:
 
 
 def size_curve(
-    points: Sequence[tuple[float, str, float, np.ndarray | None]], *, seed: int = 0
+    points: Sequence[tuple[float, str, float, np.ndarray | None]],
+    *,
+    bounds: Bounds = ANY,
+    seed: int = 0,
 ) -> SizeCurves:
     """Draw scores together into a curve per model, and sum the curves up.
 
@@ -109,6 +115,7 @@ def size_curve(
 
     Args:
         points: Training records, model, score and replicates_R (or None) of each run.
+        bounds: the least and the largest value that a score can have, for the ends of intervals.
         seed: Draws the noise of `mean_of_runs`.
 
     Raises:
@@ -132,7 +139,7 @@ def size_curve(
     }
     curves = {
         model: SizeCurve(
-            tuple(_point(size, runs[model][size], mean) for size, mean in mean_of.items()),
+            tuple(_point(size, runs[model][size], mean, bounds) for size, mean in mean_of.items()),
             _gain(list(mean_of.items())),
             _gain(list(mean_of.items())[-2:]),
         )
@@ -156,9 +163,9 @@ def _same_sizes(sizes: Iterable[float]) -> dict[float, float]:
     return {size: float(np.mean(near)) for near in together for size in near}
 
 
-def _point(size: float, runs: Sequence[Run], mean: Mean) -> SizePoint:
+def _point(size: float, runs: Sequence[Run], mean: Mean, bounds: Bounds) -> SizePoint:
     values = tuple(float(value) for value, _ in runs)
-    return SizePoint(round(size), percentile_interval(*mean), values)
+    return SizePoint(round(size), score_interval(mean, bounds), values)
 
 
 def _gain(points: Sequence[tuple[float, Mean]]) -> Interval | None:
@@ -238,6 +245,7 @@ def capacity_table(
     reference: str | None = None,
     *,
     paired: bool = True,
+    bounds: Bounds = ANY,
     seed: int = 0,
 ) -> tuple[CapacityRow, ...]:
     """Put models with their numbers of parameters side by side.
@@ -247,6 +255,7 @@ def capacity_table(
         reference: Model that the others are compared with; None for the first.
         paired: All runs share the test part and the draws of their replicates. Otherwise
             differences are those of independent scores.
+        bounds: the least and the largest value that a score can have, for the ends of intervals.
         seed: Draws the noise of `mean_of_runs`.
 
     Raises:
@@ -273,7 +282,7 @@ def capacity_table(
             model,
             parameters_of[model],
             parameters_of[model] / parameters_of[first],
-            percentile_interval(*mean),
+            score_interval(mean, bounds),
             tuple(float(value) for value, _ in runs[model]),
             None if model == reference else subtract(mean, means[reference]),
         )

@@ -181,7 +181,8 @@ def test_figure_shows_the_scores(tmp_path, drawn):
         np.testing.assert_allclose(bar.get_xydata(), [(score.low, place), (score.high, place)])
     assert chance.get_xdata() == [1 / 6, 1 / 6]
     colours = [dot.get_color() for dot in dots]
-    assert colours == [COLOURS[0], COLOURS[1], COLOURS[2], COLOURS[0], COLOURS[1]]
+    own = {"states": COLOURS[0], "table": COLOURS[1], "classifier input": COLOURS[2]}
+    assert colours == [own[name.split("/")[0]] for of in ROWS.values() for name in of]
     labels = axes.get_yticklabels()
     bold = [label.get_text() for label in labels if label.get_fontweight() == "bold"]
     assert bold[0] == "lstm, mean of $states_1$" and len(bold) == 2 and "…" in bold[1]

@@ -15,11 +15,13 @@ from protemb.analysis.sizes import capacity_table, size_curve
 from protemb.apps.report.compare import SplitComparison, complete, replicated
 from protemb.apps.report.gather import Gathered, Run, predictions
 from protemb.apps.report.sections import METRIC
+from protemb.scores import score_bounds
 from protemb.sequences.dataset import LabelledSet
 from protemb.sequences.neighbours import nearest_identity
 from protemb.sequences.partition import Split
 
 REPLICATES = 1000
+BOUNDS = score_bounds("balanced_accuracy")
 
 
 def gaps(gathered: Gathered, reference: str) -> GapTable | None:
@@ -29,7 +31,7 @@ def gaps(gathered: Gathered, reference: str) -> GapTable | None:
         runs = complete(gathered.select(split=split, plain=True))
         for (model, _, _), made in replicated(runs, gathered.names, replicates=REPLICATES).items():
             scores.setdefault((model, split), []).append(made)
-    return gap_table(scores, reference) if len(gathered.splits) > 1 else None
+    return gap_table(scores, reference, bounds=BOUNDS) if len(gathered.splits) > 1 else None
 
 
 def splits_section(table: GapTable | None, folder: Path) -> Section | None:
@@ -196,7 +198,8 @@ def amount_section(gathered: Gathered, reference: str, folder: Path) -> Section 
                 (records[model, share], model, *scored)
                 for (model, share, _), scored in made.items()
                 if model in several
-            ]
+            ],
+            bounds=BOUNDS,
         )
         rows = tuple(
             (
@@ -225,7 +228,7 @@ def amount_section(gathered: Gathered, reference: str, folder: Path) -> Section 
         (run.model, int(run.record["parameters"]), *made[run.model, 1.0, _order(run, whole)])
         for run in whole
     ]
-    table = capacity_table(rows_of_size)
+    table = capacity_table(rows_of_size, bounds=BOUNDS)
     blocks += [
         Picture(
             capacity_figure(table, folder / "capacity.svg", metric=METRIC),
@@ -250,7 +253,7 @@ def amount_section(gathered: Gathered, reference: str, folder: Path) -> Section 
     return Section(
         "Amount of data and size of the network",
         "amount",
-        "Intervals resample the test records; they do not hold the luck of the training seed.",
+        "Intervals resample the test groups and, where there are several seeds, hold their spread.",
         tuple(blocks),
     )
 
