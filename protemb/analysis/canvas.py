@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from protemb.files import whole_file, write_text
+from protemb.intervals import Interval
 
 # Okabe and Ito (2008), without the two that are faint or heavy on white: colour-blind readers
 # can tell them apart. Shapes double their number.
@@ -119,6 +120,17 @@ def shorten(name: str, limit: int) -> str:
         return name
     tail = (limit - 1) // 2
     return f"{name[: limit - 1 - tail]}…{name[-tail:]}"
+
+
+def score_text(score: Interval) -> str:
+    """A score as figures write it.
+
+    >>> score_text(Interval(0.5, math.nan, math.nan)), score_text(Interval(math.nan, 0, 1))
+    ('0.500', 'undefined')
+    """
+    if math.isnan(score.value):
+        return "undefined"
+    return f"{score.value:.3f}" if math.isnan(score.low) else str(score)
 
 
 def text_width(*lines: str) -> float:

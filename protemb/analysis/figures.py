@@ -28,6 +28,7 @@ from protemb.analysis.canvas import (
     canvas,
     legend_below,
     panels,
+    score_text,
     shorten,
     text_width,
 )
@@ -192,7 +193,7 @@ def scores_figure(
         axes.set_yticks(range(len(ranked)), names)
         axes.set(xlabel=metric, ylim=(-0.6, len(ranked) - 0.4))
         axes.tick_params(axis="y", length=0)
-        _right_labels(axes, [_text(score) for _, score in ranked])
+        _right_labels(axes, [score_text(score) for _, score in ranked])
         legend_below(figure, legend)
     return Path(path)
 
@@ -223,7 +224,8 @@ def heatmap(
         image = axes.imshow(values_RK, cmap="cividis", norm=scale, aspect="auto")
         for (row, column), value in np.ndenumerate(values_RK):
             cell = (rows[row], columns[column])
-            text = _text(cells[cell]) if cell in cells else "missing"
+            score = cells.get(cell)
+            text = score_text(score) if score else "failed" if cell in cells else "missing"
             text = text.replace(" ", "\n", 1)  # the value above its interval
             shown = _cell_text(axes, row, column, text, light=scale(value) < 0.5)
             if math.isnan(value):
@@ -233,15 +235,6 @@ def heatmap(
         _label_grid(axes, row_names, [shorten(name, 24) for name in columns], CELL)
         figure.colorbar(image, ax=axes, aspect=30)
     return Path(path)
-
-
-def _text(score: Interval | None) -> str:
-    """The score as text, without the ends that it does not have."""
-    if score is None:
-        return "failed"
-    if math.isnan(score.value):
-        return "undefined"
-    return f"{score.value:.3f}" if math.isnan(score.low) else str(score)
 
 
 def _cell_text(axes: Axes, row: int, column: int, text: str, *, light: bool) -> Text:

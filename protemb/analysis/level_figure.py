@@ -1,6 +1,5 @@
 """Figure of scores by level and pooling, model by model."""
 
-import math
 from collections.abc import Mapping
 from itertools import cycle
 from os import PathLike
@@ -9,7 +8,15 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from protemb.analysis.canvas import COLOURS, GREY, canvas, legend_below, shorten, text_width
+from protemb.analysis.canvas import (
+    COLOURS,
+    GREY,
+    canvas,
+    legend_below,
+    score_text,
+    shorten,
+    text_width,
+)
 from protemb.analysis.levels import CLASSIFIER_INPUT
 from protemb.intervals import Interval
 
@@ -69,14 +76,8 @@ def _level(name: str) -> str:
 def _write_scores(axes: Axes, lines: list[tuple[str, Interval | None]]) -> None:
     """Write each score on the right of its row."""
     right = axes.secondary_yaxis("right")
-    right.set_yticks(range(len(lines)), [_text(score) for _, score in lines])
+    right.set_yticks(
+        range(len(lines)), ["" if score is None else score_text(score) for _, score in lines]
+    )
     right.tick_params(length=0)
     right.spines[:].set_visible(False)
-
-
-def _text(score: Interval | None) -> str:
-    if score is None:
-        return ""
-    if math.isnan(score.value):
-        return "undefined"
-    return f"{score.value:.3f}" if math.isnan(score.low) else str(score)
