@@ -1,0 +1,1 @@
+"""Published embedding models, read from their original files without executing anything in them."""
