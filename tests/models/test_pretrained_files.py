@@ -26,17 +26,6 @@ from protemb.models.pretrained.weights import _array, read_weights
 PROTOCOL = [0x1950A86A20F9469CFC6C, 1001, {"protocol_version": 1001, "little_endian": True}]
 
 
-@pytest.fixture(scope="session")
-def reference() -> Path:
-    """Folder of the reference checkpoints (PROTEMB_REFERENCE); CI must have it, a user need not."""
-    folder = os.environ.get("PROTEMB_REFERENCE")
-    if folder and Path(folder).is_dir():
-        return Path(folder).resolve()
-    if os.environ.get("CI"):
-        pytest.fail(f"PROTEMB_REFERENCE: got {folder!r}, expected the folder of the references")
-    pytest.skip("set PROTEMB_REFERENCE to the folder of the references")
-
-
 @pytest.fixture
 def canary(tmp_path, monkeypatch):
     """An empty working directory, in which no file may appear."""
