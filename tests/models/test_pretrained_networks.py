@@ -142,7 +142,7 @@ def test_files_that_do_not_fit_together(reference):
     with pytest.raises(RefusedPickle, match=r"mix.weight: got \(24, 63\), expected \(24, 64\)"):
         recurrent_network(other)
     nan = tensors | {"embedding.proj.bias": np.full(10, np.nan, "f4")}
-    with pytest.raises(RefusedPickle, match="embedding.proj.bias|proj.bias"):
+    with pytest.raises(RefusedPickle, match="project.bias holds numbers"):
         recurrent_network(nan)
     with pytest.raises(RefusedPickle, match="no known network"):
         recurrent_network({"head.weight": np.zeros(3, "f4")})

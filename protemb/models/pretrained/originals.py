@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 
+from protemb.models.pretrained.filling import fill
 from protemb.models.pretrained.pickles import RefusedPickle
 from protemb.models.pretrained.recurrent import LETTERS, PublishedRecurrent
 
@@ -19,15 +19,8 @@ HEADS = ("scop_predict.", "cmap_predict.", "theta", "beta", "gap")
 
 def recurrent_options(tensors: Arrays) -> dict[str, Any]:
     """Options of `PublishedRecurrent` for the tensors of an embedding (names without a prefix)."""
-    lm_prefix = next(
-        (
-            p
-            for p in ("embed.lm.", "")
-            if f"{p}embed.weight" in tensors and len(tensors[f"{p}embed.weight"]) == LETTERS + 1
-        ),
-        None,
-    )
     options: dict[str, Any] = {}
+    lm_prefix = next((prefix for prefix in ("embed.lm.", "") if _has_words(tensors, prefix)), None)
     if lm_prefix is not None:
         tied = f"{lm_prefix}rnn.0.weight_hh_l0" in tensors
         stack = f"{lm_prefix}{'rnn' if tied else 'lrnn'}."
@@ -54,6 +47,12 @@ def recurrent_options(tensors: Arrays) -> dict[str, Any]:
     return options
 
 
+def _has_words(tensors: Arrays, prefix: str) -> bool:
+    """A language model's table has one row more than a table of residues: that of the stop."""
+    words_VD = tensors.get(f"{prefix}embed.weight")
+    return words_VD is not None and len(words_VD) == LETTERS + 1
+
+
 def _count(tensors: Arrays, pattern: str) -> int:
     found = sorted(int(m[1]) for name in tensors if (m := re.fullmatch(pattern, name)))
     if found != list(range(len(found))):
@@ -63,11 +62,9 @@ def _count(tensors: Arrays, pattern: str) -> int:
 
 def renamed(tensors: Arrays) -> dict[str, np.ndarray]:
     """Names as in `PublishedRecurrent`; those of heads are left out."""
-    found = {}
+    found, alone = {}, _has_words(tensors, "")
     for name, array in tensors.items():
-        if name.startswith(("embed.lm.", "rnn.0.", "rnn.1.", "lrnn.", "rrnn.", "linear.")) or (
-            name == "embed.weight" and len(array) == LETTERS + 1
-        ):
+        if name.startswith("embed.lm.") or alone:
             name = "lm." + name.removeprefix("embed.lm.")
         elif name.startswith("embed.proj."):
             name = "mix." + name.removeprefix("embed.proj.")
@@ -95,18 +92,9 @@ def recurrent_network(tensors: Arrays) -> PublishedRecurrent:
         }
     else:
         tensors = {n: a for n, a in tensors.items() if not n.startswith(HEADS)}
-    for name, array in tensors.items():
-        if not np.isfinite(array).all():
-            raise RefusedPickle(f"{name} holds numbers that are not finite")
     try:
         network = PublishedRecurrent(**recurrent_options(tensors))
     except (KeyError, IndexError, ValueError) as error:
         raise RefusedPickle(f"its tensors are those of no known network ({error})") from None
-    given = renamed(tensors)
-    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    for name in sorted(expected.keys() | given.keys()):
-        found = given[name].shape if name in given else "nothing"
-        if found != expected.get(name):
-            raise RefusedPickle(f"{name}: got {found}, expected {expected.get(name, 'nothing')}")
-    network.load_state_dict({name: torch.from_numpy(a.astype("f4")) for name, a in given.items()})
-    return network.eval()
+    fill(network, renamed(tensors))
+    return network
