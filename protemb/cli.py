@@ -14,6 +14,7 @@ protemb inspect vectors.h5                                 what a file or run ho
 protemb audit hosts.fasta --label-field 4                  duplicates, conflicts, balance
 protemb fetch influenza_ha                                 real data, checked hashes
 protemb summarize runs/demo/SWEEP                          a sweep's table and heatmap
+protemb convert ssa.sav -o models/ssa                    a published model; then embed models/ssa
 protemb report runs/demo/SWEEP                             which network is better, and why
 
 Training: python train.py --help
@@ -68,8 +69,12 @@ def parser() -> argparse.ArgumentParser:
     embed.add_argument(
         "-o", "--output", required=True, help="vectors.h5, vectors.parquet or vectors.npz"
     )
-    embed.add_argument("--level", help="table or states (default: as trained)")
+    embed.add_argument("--level", help="table, states, ... (default: as trained or published)")
     embed.add_argument("--pooling", help="mean, max, last or ends (default: as trained)")
+
+    convert = commands.add_parser("convert", help="a published model from its original file")
+    convert.add_argument("file", help="checkpoint of Bepler and Berger or ProSE, UniRep's .npz")
+    convert.add_argument("-o", "--output", required=True, help="folder to make, such as models/ssa")
 
     inspect = commands.add_parser("inspect", help="what a checkpoint, run or vector table holds")
     inspect.add_argument("file", help="checkpoint, run folder, or .h5 / .parquet / .npz vectors")
@@ -148,7 +153,9 @@ def _share(text: str) -> float:
 
 def _add_model(command: argparse.ArgumentParser) -> None:
     """Arguments of commands that run a model over sequences."""
-    command.add_argument("checkpoint", help="checkpoint file, or a run folder for its best one")
+    command.add_argument(
+        "checkpoint", help="checkpoint file, a run folder for its best one, or a converted model"
+    )
     command.add_argument("fasta", help="sequences, plain, .gz or .zst")
     command.add_argument(
         "--id-field", type=int, metavar="N", help="header field that is the id (default: all of it)"

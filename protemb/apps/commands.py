@@ -12,7 +12,7 @@ import numpy as np
 from protemb import __version__
 from protemb.errors import CheckpointError, ConfigError, InputError
 from protemb.files import write_text
-from protemb.sequences.alphabet import ALPHABETS, LetterPolicy
+from protemb.sequences.alphabet import ALPHABETS, Alphabet, LetterPolicy
 from protemb.sequences.labels import Rule
 from protemb.sequences.source import read_sequences
 from protemb.sequences.tokens import TokenStore
@@ -55,12 +55,21 @@ def predict(options: Namespace) -> None:
 
 def embed(options: Namespace) -> None:
     """Write a vector table."""
-    from protemb.vectors.embed import choose_embedder, embed_records
+    from protemb.models.pretrained.library import is_pretrained, load_pretrained
+    from protemb.vectors.embed import choose_embedder, embed_records, make_embedder
     from protemb.vectors.table import VectorTable, table_format
 
     table_format(options.output)  # a wrong suffix is refused before the work, not after
-    model, store = _load(options)
-    embedder = choose_embedder(model.model, options.level, options.pooling)
+    if is_pretrained(options.checkpoint):
+        found = load_pretrained(options.checkpoint)
+        store, label = _read(options, found.alphabet), found.recipe["source"]["name"]
+        level, pooling = options.level or found.recipe["level"], options.pooling or "mean"
+        embedder, sha256 = make_embedder(found.encoder, level, pooling), found.sha256
+        embedder.to(_device(options))
+    else:
+        model, store = _load(options)
+        embedder = choose_embedder(model.model, options.level, options.pooling)
+        label, sha256 = model.recipe["label"], model.sha256
     with _progress() as progress:
         task = progress.add_task("embedding", total=int(store.lengths_S.sum()))
         vectors_ND = embed_records(
@@ -74,8 +83,8 @@ def embed(options: Namespace) -> None:
     attributes = {
         "level": embedder.level,
         "pooling": embedder.pooling_name,
-        "model": model.recipe["label"],
-        "checkpoint": model.sha256,
+        "model": label,
+        "checkpoint": sha256,
         "alphabet": store.alphabet.name,
         "data": store.fingerprint,
         "protemb": __version__,
@@ -86,28 +95,48 @@ def embed(options: Namespace) -> None:
 
 def _load(options: Namespace) -> tuple[Any, TokenStore]:
     """The trained classifier and the records to run it over."""
-    import torch
-
     from protemb.models.checkpoint import load_classifier
+
+    model = load_classifier(options.checkpoint, _device(options))
+    alphabet = ALPHABETS.get(model.recipe["alphabet"])
+    if alphabet is None or alphabet.fingerprint != model.recipe["alphabet_fingerprint"]:
+        raise CheckpointError(
+            str(options.checkpoint), f"its alphabet {model.recipe['alphabet']!r} is not known here"
+        )
+    return model, _read(options, alphabet)
+
+
+def _device(options: Namespace) -> Any:
+    """The device that was asked for, if it is there."""
+    import torch
 
     try:
         device = torch.device(options.device)
         torch.empty(1, device=device).cpu()
     except (RuntimeError, AssertionError, ImportError) as error:
         raise ConfigError("--device", options.device, "a device of this machine") from error
-    model = load_classifier(options.checkpoint, device)
-    alphabet = ALPHABETS.get(model.recipe["alphabet"])
-    if alphabet is None or alphabet.fingerprint != model.recipe["alphabet_fingerprint"]:
-        raise CheckpointError(
-            str(options.checkpoint), f"its alphabet {model.recipe['alphabet']!r} is not known here"
-        )
+    return device
+
+
+def _read(options: Namespace, alphabet: Alphabet) -> TokenStore:
+    """The records to run a model over; what was done to letters is said."""
     rule = Rule(field=options.id_field, delimiter=options.id_delimiter)
     policy = LetterPolicy(unknown=options.unknown)
     store, report = read_sequences(options.fasta, alphabet, policy, rule)
     for name, count in {**report, **report["letters"]}.items():
         if name not in ("records_read", "records_kept", "letters") and count:
             print(f"{name.replace('_', ' ')}: {count}", file=sys.stderr)
-    return model, store
+    return store
+
+
+def convert(options: Namespace) -> None:
+    """Make a published model's folder from its original file."""
+    from protemb.models.pretrained import library
+
+    folder = library.convert(options.file, options.output)
+    levels = ", ".join(library.load_pretrained(folder).encoder.levels)
+    print(f"{folder}: levels {levels}")
+    print(library.NOTICE)
 
 
 def inspect(options: Namespace) -> None:

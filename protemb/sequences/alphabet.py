@@ -61,7 +61,10 @@ class Alphabet:
 # Order and synonyms of Bepler and Berger (2019), so that their published weights load.
 AA21 = Alphabet("aa21", "ARNDCQEGHILKMFPSTWYVX", (("O", "K"), ("U", "C"), ("B", "X"), ("Z", "X")))
 
-ALPHABETS = {AA21.name: AA21}
+# Order of UniRep's own tokens, which begin with 1 (Alley et al. 2019): a token here is one less.
+UNIREP = Alphabet("unirep", "MRHKDESTNQCUGPAVIFYWLOX", (("B", "X"), ("Z", "X"), ("J", "X")))
+
+ALPHABETS = {alphabet.name: alphabet for alphabet in (AA21, UNIREP)}
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from protemb.errors import ConfigError
 from protemb.models.batches import TokenBatch, collate, plan_batches
 from protemb.models.classifier import SequenceClassifier
 from protemb.models.embedder import Embedder
+from protemb.models.encoders import Encoder
 from protemb.models.pooling import POOLINGS, AttentionPooling
 from protemb.sequences.tokens import TokenStore
 
@@ -104,11 +105,20 @@ def choose_embedder(
     """
     own = classifier.embedder
     level, pooling = level or own.level, pooling or own.pooling_name
-    own.encoder.check_level(level)
     if (level, pooling) == (own.level, own.pooling_name):
         return own
+    return make_embedder(own.encoder, level, pooling)
+
+
+def make_embedder(encoder: Encoder, level: str, pooling: str) -> Embedder:
+    """An embedder whose pooling needs no training.
+
+    Raises:
+        ConfigError: no such level or pooling, or an attention pooling.
+    """
+    encoder.check_level(level)
     if pooling not in POOLINGS:
         raise ConfigError("pooling", pooling, f"one of {', '.join(POOLINGS)}")
     if POOLINGS[pooling] is AttentionPooling:
         raise ConfigError("pooling", pooling, f"one that needs no training at level {level!r}")
-    return Embedder(own.encoder, POOLINGS[pooling], level).eval()
+    return Embedder(encoder, POOLINGS[pooling], level).eval()

@@ -9,7 +9,8 @@ import torch
 
 from protemb.models.batches import collate
 from protemb.models.pretrained.pickles import RefusedPickle
-from protemb.models.pretrained.unirep import UNIREP, unirep_network
+from protemb.models.pretrained.unirep import unirep_network
+from protemb.sequences.alphabet import UNIREP
 
 CLOSE = {"rtol": 1e-5, "atol": 2e-6}
 POOLED = {"h_avg": "average", "h_final": "states", "c_final": "cells"}

@@ -134,6 +134,14 @@ class PublishedRecurrent(Encoder):
     ) -> None:
         super().__init__()
         self.legacy_padding, self.skip = legacy_padding, skip
+        self.options = {
+            "lm": lm,
+            "inner_dim": inner_dim,
+            "hidden_dim": hidden_dim,
+            "layers": layers,
+            "out_dim": out_dim,
+            "skip": skip,
+        }
         self.lm = None if lm is None else LanguageModel(**lm)
         widths = {"onehot": LETTERS}
         if self.lm is not None:

@@ -18,12 +18,11 @@ from protemb.models.batches import padding_mask
 from protemb.models.encoders.base import Encoder
 from protemb.models.pretrained.filling import fill
 from protemb.models.pretrained.pickles import RefusedPickle
-from protemb.sequences.alphabet import Alphabet
+from protemb.sequences.alphabet import UNIREP
 
-UNIREP = Alphabet("unirep", "MRHKDESTNQCUGPAVIFYWLOX", (("B", "X"), ("Z", "X"), ("J", "X")))
-"""Order of UniRep's own tokens, which begin with 1: a letter's token here is one less."""
 WORDS, START = 26, 24
-"""Rows of the residue table (0 is a gap, 25 the stop), and the token that begins a protein."""
+"""Rows of the residue table (0 is a gap, a letter is its token plus 1, 25 is the stop), and the
+token that begins a protein."""
 LEAST = 1e-12
 """Least squared length of a column of weights."""
 PARTS = {"wx": "gx", "wh": "gh", "wmx": "gmx", "wmh": "gmh"}
@@ -104,6 +103,7 @@ class UniRep(Encoder):
     def __init__(self, *, hidden_dim: int = 1900, layers: int = 1, embed_dim: int = 10) -> None:
         super().__init__()
         self.hidden_dim = hidden_dim
+        self.options = {"hidden_dim": hidden_dim, "layers": layers, "embed_dim": embed_dim}
         self.embed = nn.Embedding(WORDS, embed_dim)
         widths = [embed_dim, *[hidden_dim] * (layers - 1)]
         self.layers = nn.ModuleList([MultiplicativeLSTM(width, hidden_dim) for width in widths])
