@@ -22,7 +22,7 @@ from protemb.models.pretrained.filling import fill
 from protemb.models.pretrained.originals import HEADS, recurrent_network
 from protemb.models.pretrained.pickles import RefusedPickle
 from protemb.models.pretrained.unirep import unirep_network
-from protemb.models.pretrained.weights import read_weights
+from protemb.models.pretrained.weights import Weights, read_weights
 from protemb.sequences.alphabet import ALPHABETS, Alphabet
 from protemb.targets import locate
 
@@ -82,7 +82,7 @@ def convert(source: str | PathLike[str], folder: str | PathLike[str]) -> Path:
             network = recurrent_network(weights.tensors)
             heads = {n: a for n, a in weights.tensors.items() if n.startswith(HEADS)}
             level, alphabet = _own_level(network.levels, network.skip), "aa21"
-            hints = {name: hint for name, hint in weights.hints.items() if "." not in name}
+            hints = _similarity_hints(weights)
     except RefusedPickle as error:
         raise CheckpointError(str(source), f"refused, nothing was executed: {error}") from None
     kind = type(network)
@@ -102,6 +102,20 @@ def convert(source: str | PathLike[str], folder: str | PathLike[str]) -> Path:
         save_file(numbers, part / NUMBERS)
         write_json(part / RECIPE, recipe)
     return folder
+
+
+def _similarity_hints(weights: Weights) -> dict[str, object]:
+    """What the file says of how its model compares; state dicts say nothing."""
+    wanted = ("align_method", "allow_insertions")
+    hints = {
+        name.removeprefix("scop_predict."): hint
+        for name, hint in weights.hints.items()
+        if name.removeprefix("scop_predict.") in wanted
+    }
+    for name, kind in weights.kinds.items():
+        if name.rpartition(".")[2] == "compare":
+            hints["norm"] = kind.rpartition(".")[2]
+    return hints
 
 
 def _own_level(levels: tuple[str, ...], skip: bool) -> str:
