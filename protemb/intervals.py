@@ -22,6 +22,8 @@ class Interval:
     high: float
 
     def __str__(self) -> str:
+        if math.isnan(self.low) or math.isnan(self.high):
+            return f"{self.value:z.3f} [no interval]"
         return f"{self.value:z.3f} [{self.low:z.3f}, {self.high:z.3f}]"
 
     def within(self, least: float, most: float) -> "Interval":

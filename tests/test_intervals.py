@@ -16,7 +16,7 @@ def test_interval_goes_to_json_whole():
     interval = Interval(0.5, math.nan, math.nan)
     text = json.dumps(interval.as_dict(), allow_nan=False)
     assert json.loads(text) == {"value": 0.5, "low": None, "high": None}
-    assert str(interval) == "0.500 [nan, nan]"
+    assert str(interval) == "0.500 [no interval]"
 
 
 NUMBERS = st.floats(-10, 10)

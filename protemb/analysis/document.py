@@ -277,6 +277,15 @@ def paragraphs(text: str) -> list[str]:
     return [part.strip() for part in re.split(r"\n\s*\n", text) if part.strip()]
 
 
+def slug(name: str) -> str:
+    """A name as part of a key or a file's name.
+
+    >>> slug("lstm/last (hidden_dim=4)"), slug("leave_out")
+    ('lstm-last-hidden-dim-4', 'leave-out')
+    """
+    return re.sub("[^a-z0-9]+", "-", name.lower()).strip("-") or "unnamed"
+
+
 def href(path: str) -> str:
     """A path as a link within the folder, whatever letters it holds.
 

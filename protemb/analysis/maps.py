@@ -211,6 +211,7 @@ class MapSpread:
     def as_dict(self) -> dict[str, object]:
         """Numbers for JSON; the points stay behind."""
         return {
+            "method": self.maps[0].method,
             "seeds": [drawn.seed for drawn in self.maps],
             "points": [len(drawn.indices_M) for drawn in self.maps],
             "trustworthiness": self.trustworthiness.as_dict(),

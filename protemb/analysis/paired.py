@@ -129,8 +129,8 @@ def compare_models(
         seed: Of the resampling.
         level: Coverage of the intervals; claims are made at 1 - level.
         train_share: Records trained on, as a share of those trained on and tested on, for the
-            corrected t-test. Without it, several parts are taken for the folds of a
-            cross-validation, and a single part has no such test.
+            corrected t-test. Without it, the parts are taken for the folds of a
+            cross-validation. A single part has no such test.
 
     Raises:
         ConfigError: An option cannot work, or a pair names no model of the runs.

@@ -111,7 +111,7 @@ def separation(
     _check(vectors_ND, labels_N, train, test, groups_N)
     labels_M, groups_M, C = labels_N[test], groups_N[test], len(names)
     neighbours = min(neighbours, len(train))
-    sample = train[_balanced_sample(labels_N[train], seed)]
+    sample = train[balanced_sample(labels_N[train], PROBE_RECORDS, seed)]
     linear_MC, strength = _linear(vectors_ND, labels_N, sample, test, groups_N, C, seed)
     predictions = {
         "knn": _nearest(vectors_ND, labels_N, train, test, C, neighbours),
@@ -223,11 +223,11 @@ def _nearest(
     return probabilities_MC
 
 
-def _balanced_sample(labels_T: np.ndarray, seed: int) -> np.ndarray:
-    """Rows of at most `PROBE_RECORDS` records: all of the rare classes, equally many of others."""
+def balanced_sample(labels_T: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """Rows of at most `most` records: all of the rare classes, equally many of the others."""
     sizes_C = np.bincount(labels_T)
-    totals = np.minimum(sizes_C[:, None], np.arange(1, PROBE_RECORDS + 1)).sum(0)
-    quota = max(1, int(np.searchsorted(totals, PROBE_RECORDS, side="right")))
+    totals = np.minimum(sizes_C[:, None], np.arange(1, most + 1)).sum(0)
+    quota = max(1, int(np.searchsorted(totals, most, side="right")))
     order_T = np.random.default_rng(seed).permutation(len(labels_T))
     chosen = [order_T[labels_T[order_T] == c][:quota] for c in range(len(sizes_C))]
     return np.sort(np.concatenate(chosen))

@@ -129,7 +129,8 @@ def corrected_t_p(
     Nadeau and Bengio (2003), "Inference for the generalization error", section 4.1: the variance
     of J differences counts 1/J + tested/trained times, because trainings share their records.
     Runs are paired by the order of their seeds where both models have equally many on a part;
-    else the part gives one difference, that of the means.
+    else the part gives one difference, that of the means. A single part has no such test: its
+    runs share the luck of its records.
     """
     differences: list[float] = []
     for part in scored:
@@ -138,7 +139,7 @@ def corrected_t_p(
             sides = [side.mean(keepdims=True) for side in sides]
         differences += (sides[0] - sides[1]).tolist()
     J, P = len(differences), len(scored)
-    if J < 2 or (P == 1 and train_share is None):
+    if J < 2 or P == 1:  # runs on one test part share its luck, which nothing here could tell
         return math.nan
     tested_per_trained = 1 / (P - 1) if train_share is None else (1 - train_share) / train_share
     mean, variance = np.mean(differences), np.var(differences, ddof=1)

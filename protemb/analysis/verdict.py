@@ -4,8 +4,10 @@ The rules know four outcomes of a comparison (`outcome`): `above` and `below` wh
 leaves zero out, `equivalent` where it lies within plus or minus a margin, `unclear` otherwise.
 """
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from protemb.analysis.significance import judged, outcome
 from protemb.intervals import Interval
@@ -62,6 +64,8 @@ class Findings:
         gaps: score on another split minus that on `split`, by the other split's name.
         metadata: the network with the best validation score against metadata alone.
         rare: classes of few independent groups in the test part, and their groups.
+        other_classes: splits whose test parts lack some classes.
+        dropped: networks that lack some test parts, and so were not compared.
         seeds: training seeds of each network.
         unfinished: runs that failed or are missing.
         margin: differences within it are too small to matter.
@@ -75,9 +79,24 @@ class Findings:
     gaps: tuple[tuple[str, str, Interval], ...] = ()
     metadata: Contrast | None = None
     rare: tuple[tuple[str, int], ...] = ()
+    other_classes: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
     seeds: int = 1
     unfinished: int = 0
     margin: float = 0.02
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, which has no NaN: None stands for it."""
+        found: dict[str, Any] = _plain(asdict(self))
+        return found
+
+
+def _plain(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {name: _plain(value) for name, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [_plain(value) for value in node]
+    return None if isinstance(node, float) and math.isnan(node) else node
 
 
 def compare_words(contrast: Contrast, margin: float, unit: str = "") -> str:
@@ -98,8 +117,8 @@ def compare_words(contrast: Contrast, margin: float, unit: str = "") -> str:
         return f"{first} and {second} are the same within {margin:g} ({difference}{unit})"
     if outcome(difference, margin) in ("above", "below"):
         return (
-            f"{first} and {second} may differ ({difference}{unit}), but over all comparisons "
-            "chance is not excluded"
+            f"{first} and {second} may differ ({difference}{unit}), but the tests over all pairs "
+            "do not exclude chance"
         )
     return f"no difference between {first} and {second} is shown ({difference}{unit})"
 
@@ -201,7 +220,10 @@ def verdict(found: Findings) -> tuple[str, ...]:
     if found.metadata is not None:
         said.append(f"{_capital(compare_words(found.metadata, found.margin))}.")
     for model, split, gap in found.gaps:
-        said.append(f"{_gap_words(model, split, found.split, gap, found.margin, outcomes[gap])}.")
+        words = _gap_words(model, split, found.split, gap, found.margin, outcomes[gap])
+        if split in found.other_classes:
+            words += "; its test parts lack some classes, so that chance alone scores higher there"
+        said.append(f"{words}.")
     if not said:
         said.append("Nothing was compared: a comparison needs two models on one split.")
     if found.rare:
@@ -212,6 +234,15 @@ def verdict(found: Findings) -> tuple[str, ...]:
         )
     if found.seeds < 2:
         said.append("One training seed each: another seed may give another answer.")
+    elif seeing or found.tables:
+        said.append(
+            "Shuffled test sequences and table vectors are those of one training of each network; "
+            "their intervals do not hold the luck of training."
+        )
+    if found.dropped:
+        said.append(
+            f"Not compared, as some of their test parts are missing: {_listed(found.dropped)}."
+        )
     if found.unfinished:
         said.append(
             "1 run did not finish and is not part of this."

@@ -1,6 +1,7 @@
 """Hydra's callback at the end of a sweep; light, because Hydra loads it for every command."""
 
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,14 @@ class SweepSummary(Callback):
         if is_first_process():
             folder = Path(config.hydra.sweep.dir)
             records = summarise(folder)
+            failed = any(record["status"] != "done" for record in records)
             if self.report and any(record["status"] == "done" for record in records):
                 from protemb.apps.report.write import make_report, print_report
 
-                print_report(*make_report([folder]))
-            if any(record["status"] != "done" for record in records):
+                try:
+                    print_report(*make_report([folder]))
+                except Exception:  # Hydra would make a warning of it, and end well
+                    traceback.print_exc()
+                    failed = True
+            if failed:
                 sys.exit(1)

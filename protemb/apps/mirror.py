@@ -26,7 +26,8 @@ def open_loggers(values: Mapping[str, Any]) -> Iterator[list[Logger]]:
         for logger in loggers:
             # Lightning did so when training ended; the results came later.
             logger.finalize("failed" if failed else "success")
-            if isinstance(logger, WandbLogger) and logger.version is not None:
+            # Not by its version: a run with an id of its own has one before it begins.
+            if isinstance(logger, WandbLogger) and logger._experiment is not None:
                 logger.experiment.finish(exit_code=int(failed))
 
 
@@ -97,7 +98,10 @@ def mirror_report(
     node = values["logger"]
     if not node or not str(node["_target_"]).endswith(".WandbLogger"):
         return
+    # The config may be a stranger's: where W&B is stays this machine's word.
+    settings = {name: x for name, x in (node.get("settings") or {}).items() if name != "base_url"}
     options = {
+        "settings": settings,
         "save_dir": str(folder),
         "name": f"{values['data']['name']}/{folder.name}",
         "id": "report-" + content_key({"sweep": folder.name})[:16],

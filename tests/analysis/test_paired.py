@@ -177,7 +177,6 @@ def test_holm_is_its_definition(p_values):
 @pytest.mark.parametrize(
     ("parts", "seeds", "train_share", "ratio"),
     [
-        (("",), (3, 3), 0.8, 0.25),
         (("x", "y", "z"), (1, 1), None, 0.5),
         (("x", "y", "z"), (2, 2), None, 0.5),
         (("x", "y", "z"), (1, 2), 0.5, 1),
@@ -202,7 +201,9 @@ def test_corrected_t_is_scipys_with_another_variance(parts, seeds, train_share, 
     assert pair.p_corrected_t_holm == pair.p_corrected_t
 
 
-@pytest.mark.parametrize(("seeds", "train_share"), [((1, 1), 0.8), ((1, 3), 0.8), ((3, 3), None)])
+@pytest.mark.parametrize(
+    ("seeds", "train_share"), [((1, 1), 0.8), ((1, 3), 0.8), ((3, 3), None), ((3, 3), 0.8)]
+)
 def test_no_corrected_t_without_trainings_to_compare(seeds, train_share):
     (pair,) = compare_models(made_runs(seeds=seeds), NAMES, train_share=train_share, **QUICK).pairs
     assert pair.p_corrected_t is None and pair.p_corrected_t_holm is None
@@ -227,8 +228,8 @@ def test_variance_is_that_of_a_crossed_anova():
     groups = (ms_groups - ms_rest) / (S * G)
     squares_G = (groups_G - groups_G.mean()) ** 2
     groups_df = min(2 / ((squares_G**2).sum() / squares_G.sum() ** 2 - 1 / G), G - 1)
-    # A third of all estimates with df degrees of freedom are further below the truth than this.
-    careful = between / (stats.chi2.ppf(1 / 3, df) / df)
+    # Four in ten estimates with df degrees of freedom are further below the truth than this.
+    careful = between / (stats.chi2.ppf(0.4, df) / df)
     total_df = (groups + careful) ** 2 / (groups**2 / groups_df + careful**2 / df)
     reach = stats.t.ppf(0.975, total_df) * math.sqrt(groups + between)
     interval, p = estimate.interval(0.95)

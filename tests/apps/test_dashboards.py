@@ -170,7 +170,7 @@ def test_a_report_is_one_run_of_its_sweep(train, monkeypatch):
     for seed in (0, 1):
         folder = train(*WANDB, *network, f"seed={seed}", name=f"sweep/run-{seed}")
     sweep = folder.parent
-    page, said = make_report([sweep], replicates=50, jobs=1)
+    page, said = make_report([sweep], replicates=100, jobs=1)
     board = Dashboard(sweep)
     assert board.exits == [0]
     assert (board.run.run_group, board.run.job_type) == ("sweep", "report")

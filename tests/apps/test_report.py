@@ -36,7 +36,7 @@ NETWORKS = {
     "mean": ["encoder=embedding", "pooling=mean"],
     "lstm": ["encoder=lstm", "pooling=last", "encoder.hidden_dim=4"],
 }
-QUICK = {"replicates": 100, "jobs": 1}
+QUICK = {"replicates": 200, "jobs": 1}
 
 
 def train_all(composed, folder: Path, jobs: list[list[str]], *common: str) -> Path:
@@ -189,7 +189,7 @@ def test_the_command_makes_again_what_is_damaged_alone(sweep, written, capsys):
     path = sweep / "run-00" / "analysis" / "table.json"
     whole = path.read_text()
     path.write_text("{")
-    cli.main(["report", str(sweep), "--replicates", "100", "--jobs", "1"])
+    cli.main(["report", str(sweep), "--replicates", "200", "--jobs", "1"])
     out = capsys.readouterr().out
     assert out.startswith(f"Report: {sweep / 'report.html'}\n")
     assert " ".join(" ".join(written[1]).split()) in " ".join(out.split())
@@ -207,6 +207,59 @@ def test_commands_that_cannot_work(sweep, capsys):
         assert stopped.value.code == 2
         assert "Traceback" not in err
         assert out == ""
+
+
+def test_parts_have_their_own_records(composed, tmp_path, monkeypatch):
+    """Folds and left-out families; the folder is given as people do, from where they stand."""
+    networks = (["encoder=embedding", "pooling=mean"], ["encoder=cnn", "pooling=attention"])
+    jobs = [
+        [*network, "split=group", "split.folds=2", f"split.fold={fold}"]
+        for network in networks
+        for fold in (0, 1)
+    ]
+    small = [option for option in OPTIONS if not option.startswith("trainer.max")]
+    train_all(composed, tmp_path / "sweep", jobs, *small, "trainer.max_epochs=1")
+    monkeypatch.chdir(tmp_path)
+    page, _ = make_report([Path("sweep")], **QUICK)
+    assert page.exists()
+    numbers = json.loads((tmp_path / "sweep" / "report.json").read_text())
+    first = [stored(tmp_path / "sweep" / f"run-{number:02}") for number in (0, 1)]
+    assert not first[0].keys() & first[1].keys()
+    scores = numbers["comparisons"]["group"]["scores"]
+    expected = np.mean([score(tmp_path / "sweep" / f"run-{number:02}") for number in (0, 1)])
+    assert scores["embedding/mean"]["value"] == pytest.approx(expected)
+    # The bands are of one fold: what a 3-mer count gets there, by its stored predictions.
+    rows = pq.read_table(tmp_path / "sweep" / "run-00" / "baselines.parquet").to_pylist()
+    rival = next(row["model"] for row in numbers["tables"]["bands-table"][::-1])
+    hits = [row["label"] == row["predicted"] for row in rows if row["baseline"] == rival]
+    bands = [row for row in numbers["tables"]["bands-table"] if row["model"] == rival]
+    total = sum(row["accuracy"]["value"] * row["records"] for row in bands)
+    assert total == pytest.approx(sum(hits))
+
+
+def test_one_network_alone(composed, tmp_path):
+    job = ["encoder=lstm", "pooling=max", "encoder.hidden_dim=4", "baselines=false"]
+    sweep = train_all(composed, tmp_path / "sweep", [[*job, "split=group"]], *OPTIONS)
+    page, said = make_report([sweep], **QUICK)
+    assert '<table id="pairs-group"' not in page.read_text()
+    assert "One training seed each: another seed may give another answer." in said
+
+
+def test_options_tell_networks_apart(composed, tmp_path):
+    """Two widths are two models; a logger or where files go is none."""
+    jobs = [
+        ["encoder=lstm", "pooling=mean", f"encoder.hidden_dim={width}", f"seed={seed}", *more]
+        for width, seed, more in (
+            (4, 0, []),
+            (4, 1, ["replicates=30"]),
+            (6, 0, []),
+        )
+    ]
+    small = [option for option in OPTIONS if not option.startswith("replicates")]
+    sweep = train_all(composed, tmp_path / "sweep", jobs, *small, "split=group", "baselines=false")
+    models = [run.model for run in gather([sweep]).runs]
+    assert models[0] == models[1] != models[2]
+    assert "hidden_dim=6" in models[2]
 
 
 # ---- data with a known answer ----------------------------------------------------------------

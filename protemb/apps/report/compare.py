@@ -11,6 +11,7 @@ from protemb.analysis.paired import Comparison, PairResult, compare_models
 from protemb.analysis.resampling import ScoredPart
 from protemb.analysis.verdict import Contrast
 from protemb.apps.report.gather import Gathered, Run, predictions
+from protemb.errors import ConfigError
 from protemb.intervals import Interval, bootstrap_weights
 
 METRIC = "balanced_accuracy"
@@ -27,12 +28,14 @@ class SplitComparison:
         comparison: scores of all models, and the pairs that were compared.
         networks: the trained models, best validation score first: chosen without the test part.
         runs: the runs behind it.
+        dropped: networks that lack some test parts.
     """
 
     split: str
     comparison: Comparison
     networks: tuple[str, ...]
     runs: tuple[Run, ...]
+    dropped: tuple[str, ...] = ()
 
     @property
     def best(self) -> str:
@@ -77,11 +80,13 @@ def compare_splits(
     """Compare the models on every split, on all of the training data."""
     found = {}
     for split in gathered.splits:
-        runs = complete(gathered.select(split=split, plain=True))
-        if runs:
-            found[split] = compare_runs(
+        every = gathered.select(split=split, plain=True)
+        if runs := complete(every):
+            compared = compare_runs(
                 runs, gathered.names, split, margin=margin, replicates=replicates, seed=seed
             )
+            lost = dict.fromkeys(run.model for run in every if run not in runs)
+            found[split] = replace(compared, dropped=tuple(lost))
     return found
 
 
@@ -99,6 +104,9 @@ def compare_runs(
     made = predictions(runs)
     rivals = [name for name in RIVALS if any(each.model == name for each in made)]
     pairs = [*combinations(networks, 2), *((one, rival) for rival in rivals for one in networks)]
+    if len(pairs) > 0.05 * (replicates + 1):
+        expected = f"{20 * len(pairs)} or more, for {len(pairs)} pairs"
+        raise ConfigError("--replicates", replicates, expected)
     comparison = compare_models(
         made,
         names,
@@ -144,10 +152,14 @@ def replicated(
                 # Rows of a model are ordered by seed.
                 key = (*by_name[name], order)
                 found.setdefault(key, []).append((float(scored.values_V[v]), scores_VR[v]))
-    return {
-        key: (float(np.mean([value for value, _ in each])), np.mean([r for _, r in each], axis=0))
-        for key, each in found.items()
-    }
+    return {key: _mean(each) for key, each in found.items()}
+
+
+def _mean(scored: Sequence[tuple[float, np.ndarray]]) -> tuple[float, np.ndarray]:
+    """The mean over parts; without replicates where a part has a single group."""
+    value = float(np.mean([value for value, _ in scored]))
+    replicates = [replicates_R for _, replicates_R in scored]
+    return value, np.mean(replicates, axis=0) if all(map(len, replicates)) else np.empty(0)
 
 
 def retrained(
@@ -158,8 +170,14 @@ def retrained(
     whole = complete(gathered.select(split=split, plain=True))
     kinds = dict.fromkeys(run.shuffle for run in gathered.runs if run.shuffle != "none")
     for kind in kinds:
-        shuffled = gathered.select(split=split, shuffle=kind, train_share=1.0)
-        models = {run.model for run in shuffled} & {run.model for run in whole}
+        every = gathered.select(split=split, shuffle=kind, train_share=1.0)
+        parts = {run.part for run in whole}
+        models = {
+            model
+            for model in {run.model for run in whole}
+            if {run.part for run in every if run.model == model} == parts
+        }
+        shuffled = [run for run in every if run.model in models]
         intact = predictions([run for run in whole if run.model in models], baselines=False)
         # Shuffled sequences are no longer alike; the units stay those of the intact ones.
         units = {
@@ -174,7 +192,6 @@ def retrained(
                 groups_N=np.array([units[each.part, record] for record in each.ids_N]),
             )
             for each in predictions(shuffled, baselines=False)
-            if each.model in models
         ]
         pairs = [(model, f"{model}, {kind} shuffled") for model in sorted(models)]
         if pairs:

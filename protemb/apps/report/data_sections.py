@@ -1,6 +1,7 @@
 """Sections of the report on the data: other splits, near relatives, labels, amounts, sizes."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from protemb.analysis.paired import Comparison, compare_models
 from protemb.analysis.size_figure import capacity_figure, size_figure
 from protemb.analysis.sizes import capacity_table, size_curve
 from protemb.apps.report.compare import SplitComparison, complete, replicated
+from protemb.apps.report.explained import Subject
 from protemb.apps.report.gather import Gathered, Run, predictions
 from protemb.apps.report.sections import METRIC
 from protemb.scores import score_bounds
@@ -68,50 +70,57 @@ def splits_section(table: GapTable | None, folder: Path) -> Section | None:
 
 
 def metadata_comparison(
-    found: SplitComparison, data: LabelledSet, split: Split, *, margin: float, replicates: int
+    found: SplitComparison, data: LabelledSet, *, margin: float, replicates: int
 ) -> Comparison | None:
-    """The best network against guesses from the other fields of a record."""
-    guesses = metadata_baselines(data, split)
-    own = [run for run in predictions(found.runs, baselines=False) if run.model == found.best]
-    if not guesses or not own:
-        return None
-    order = {record: row for row, record in enumerate(data.store.id(i) for i in split.test)}
-    rows = [order[record] for record in own[0].ids_N.tolist()]
+    """The best network against guesses from the other fields of a record, on every part."""
+    runs = [run for run in found.runs if run.model == found.best]
+    own = predictions(runs, baselines=False)
     made = [
-        type(own[0])(
-            model=f"{name} alone",
-            ids_N=own[0].ids_N,
-            labels_N=own[0].labels_N,
-            groups_N=own[0].groups_N,
-            probabilities_NC=probabilities_MC[rows],
-            part=own[0].part,
+        replace(
+            each, model=f"a guess from {name.replace('+', ' + ')}", probabilities_NC=rows_MC, seed=0
         )
-        for name, probabilities_MC in guesses.items()
+        for run, each in {
+            run.part: (run, each) for run, each in zip(runs, own, strict=True)
+        }.values()
+        for name, rows_MC in _guesses(run, each.ids_N, data).items()
     ]
+    if not made:
+        return None
     return compare_models(
         [*own, *made],
         data.label_names,
-        pairs=[(found.best, each.model) for each in made],
+        pairs=[(found.best, name) for name in dict.fromkeys(each.model for each in made)],
         margin=margin,
         replicates=replicates,
         permutations=replicates,
     )
 
 
+def _guess(fields: str) -> str:
+    """How a guess from fields is called; a field may have the name of a network's part."""
+    return f"a guess from {fields.replace('+', ' + ')}"
+
+
+def _guesses(run: Run, ids_N: np.ndarray, data: LabelledSet) -> dict[str, np.ndarray]:
+    """Guesses for the run's test records, in the order of the ids."""
+    split = Split.read(run.folder / "split.tsv", data.store)
+    place = {data.store.id(record): row for row, record in enumerate(split.test)}
+    rows = [place[record] for record in ids_N.tolist()]
+    return {name: rows_MC[rows] for name, rows_MC in metadata_baselines(data, split).items()}
+
+
 def leakage_section(
-    found: SplitComparison,
-    data: LabelledSet,
-    split: Split,
-    metadata: Comparison | None,
-    folder: Path,
+    found: SplitComparison, subject: Subject, metadata: Comparison | None, folder: Path
 ) -> Section:
     """Near relatives, conflicting labels, and what the other fields give away."""
+    data, split, part = subject.data, subject.split, subject.run.part
     near = nearest_identity(data, split)
     position = {data.store.id(record): row for row, record in enumerate(split.test)}
     bands = {}
     rivals = [found.rival] if found.rival else []
     for model in (*found.networks[:4], *rivals):
-        runs = [run for run in predictions(found.runs) if run.model == model]
+        # Other parts have other test records.
+        runs = [run for run in predictions(found.runs) if (run.model, run.part) == (model, part)]
         if not runs:
             continue
         rows = np.array([position[record] for record in runs[0].ids_N.tolist()])
@@ -160,7 +169,7 @@ def leakage_section(
         blocks.append(
             Table(
                 (
-                    Column("guess from"),
+                    Column("guess"),
                     Column(METRIC, "interval", digits=3),
                     Column(f"{found.best} minus it", "interval", digits=3),
                 ),
@@ -176,8 +185,9 @@ def leakage_section(
     return Section(
         "Near relatives, conflicting labels and confounding",
         "leakage",
-        f"On split={found.split}: how much of a score is owed to close relatives in the training "
-        "part, what conflicting labels allow at most, and what other fields give away.",
+        f"On split={found.split}{part and f', {part}'}: how much of a score is owed to "
+        "close relatives in the training part, what conflicting labels allow at most, and what "
+        "other fields give away.",
         tuple(blocks),
     )
 

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 
 from protemb.analysis.maps import draw_sample
-from protemb.apps.report.gather import Run
+from protemb.apps.report.gather import Run, predictions
 from protemb.intervals import Interval
 from protemb.models.checkpoint import TrainedClassifier, load_classifier
 from protemb.sequences.dataset import LabelledSet
 from protemb.sequences.partition import Split
-from protemb.sequences.units import resampling_units
 
 Found = tuple[dict[str, Any], dict[str, np.ndarray]]
 """Plain facts and arrays."""
@@ -46,9 +45,11 @@ class Subject:
 
     @cached_property
     def units_M(self) -> np.ndarray:
-        """Which test records are one observation."""
-        identity = float(self.run.values.get("unit_identity", 1.0))
-        return resampling_units(self.data, self.split, identity=identity)[0]
+        """Which test records are one observation: those of the run's own intervals."""
+        (stored,) = predictions([self.run], baselines=False)
+        unit_of = dict(zip(stored.ids_N.tolist(), stored.groups_N.tolist(), strict=True))
+        units = [unit_of[self.data.store.id(record)] for record in self.split.test]
+        return np.unique(units, return_inverse=True)[1]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -68,7 +69,6 @@ class Explained:
     Attributes:
         runs: one of each network, on the report's first split.
         found: facts and arrays by model and task.
-        data: the records, when they could be read.
     """
 
     runs: Mapping[str, Run] = field(default_factory=dict)

@@ -58,10 +58,21 @@ def find(
         gaps=_gaps(gaps, found.best),
         metadata=_metadata(metadata),
         rare=_rare(found, gathered.names),
-        seeds=min(sum(run.model == model for run in found.runs) for model in found.networks),
+        other_classes=tuple(s for s in gathered.splits if _lacks_classes(gathered, s)),
+        dropped=found.dropped,
+        seeds=min(
+            len({run.seed for run in found.runs if run.model == model}) for model in found.networks
+        ),
         unfinished=len(gathered.unfinished),
         margin=margin,
     )
+
+
+def _lacks_classes(gathered: Gathered, split: str) -> bool:
+    """Some part of the split tests on fewer classes than there are."""
+    first = {run.part: run for run in gathered.select(split=split, plain=True)}
+    tested = predictions(first.values(), baselines=False)
+    return any(len(np.unique(part.labels_N)) < len(gathered.names) for part in tested)
 
 
 def _rare(found: SplitComparison, names: Sequence[str]) -> tuple[tuple[str, int], ...]:
@@ -97,10 +108,13 @@ def _order_effects(
             if model in both:
                 effects.append(OrderEffect(model, both=both[model]))
             continue
+        drop = each["drops"].get("residues")
+        if drop is None and model not in both:
+            continue
         effects.append(
             OrderEffect(
                 model,
-                test=interval_of(each["drops"]["residues"]["drop"]),
+                test=interval_of(drop["drop"]) if drop else None,
                 both=both.get(model),
                 blind=_cannot_see(each["probes"].get(each["own"])),
             )

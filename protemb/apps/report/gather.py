@@ -3,7 +3,7 @@
 Shape letters: N = test records, C = classes.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,15 @@ import pyarrow.parquet as pq
 
 from protemb.analysis.alignment import RunPredictions
 from protemb.apps.runs import read_result
-from protemb.apps.sweep import label_extras
 from protemb.errors import InputError
 
-# How a run was split and trained; what differs beside them is another model.
-CONDITIONS = ("split", "split.fold", "split.value", "split.seed", "train_share", "shuffle")
+# What makes a network another one; the split, the seed and the amount of data are told beside it.
+NETWORK = (
+    *("encoder", "pooling", "level", "task", "optimizer", "scheduler", "trainer", "objective"),
+    *("objective_mode", "unit_identity"),
+)
+# Where it ran does not change what it is.
+PLACE = ("trainer.accelerator", "trainer.devices", "trainer.enable_progress_bar")
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,25 +113,71 @@ def gather(folders: Sequence[Path]) -> Gathered:
     data = {record["config"]["data"]["name"] for _, record in done}
     if len(data) > 1:
         raise InputError(source, f"runs on several data sets ({', '.join(sorted(data))})")
-    extras = label_extras([record for _, record in done], CONDITIONS)
+    shown = {
+        record["data"]["fingerprint"]
+        for _, record in done
+        if record["config"].get("shuffle", "none") == "none"
+    }
+    if len(shown) > 1:
+        raise InputError(source, "runs on several versions of the data")
+    extras = _extras([record for _, record in done])
     runs = [_run(path, record, extra) for (path, record), extra in zip(done, extras, strict=True)]
     unfinished = tuple(
         (path.name, f"{record['status']} {record.get('error', '')}".strip())
         for path, record in found
         if record["status"] != "done"
     )
+    for run in runs:
+        if "unit" not in pq.read_schema(run.folder / "predictions.parquet").names:
+            raise InputError(str(run.folder), "made by an older protemb: train it again")
     names = {_names(pq.read_schema(run.folder / "predictions.parquet").names) for run in runs}
     if len(names) > 1:
         raise InputError(source, "runs with different classes")
     return Gathered(tuple(runs), unfinished, names.pop())
 
 
+def _extras(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What tells networks apart that share a label: the options in which they differ, as text."""
+    options = [
+        {
+            path: value
+            for group in NETWORK
+            for path, value in _leaves(record["config"].get(group), group)
+            if path not in PLACE
+        }
+        for record in records
+    ]
+    found = []
+    for record, own in zip(records, options, strict=True):
+        alike = [
+            other
+            for rival, other in zip(records, options, strict=True)
+            if rival["label"] == record["label"]
+        ]
+        varied = sorted(
+            path
+            for path in {path for other in alike for path in other}
+            if any(other.get(path) != own.get(path) for other in alike)
+        )
+        found.append(", ".join(f"{path}={own.get(path)}" for path in varied))
+    return found
+
+
+def _leaves(node: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(node, Mapping):
+        for name, value in node.items():
+            yield from _leaves(value, f"{path}.{name}")
+    else:
+        yield path, node
+
+
 def _run(folder: Path, record: Mapping[str, Any], extra: str) -> Run:
     values = record["config"]
     split = values["split"]
-    part = f"fold {split['fold']}" if split.get("folds") else ""
-    if split.get("value") is not None:
-        part = str(split["value"])
+    about = [str(split["value"])] if split.get("value") is not None else []
+    about += [f"fold {split['fold']}"] if split.get("folds") else []
+    about += [f"split seed {split['seed']}"] if split.get("seed") else []
+    part = ", ".join(about)
     return Run(
         folder,
         record,

@@ -43,23 +43,30 @@ def methods_section(
     sizes = ", ".join(f"{part['records']:,} {name}" for name, part in parts.items())
     seeds = sorted({each.seed for each in main.runs})
     optimizer = values["optimizer"]
-    epochs = sorted({each.values["trainer"]["max_epochs"] for each in gathered.runs})
+    epochs = sorted({each.record["epochs"] for each in main.runs})
+    trained = {len({each.seed for each in main.runs if each.model == m}) for m in main.networks}
+    folds = sorted({each.part for each in main.runs} - {""})
     versions = run.record["versions"]
     text = (
         f"Networks were trained with protemb {run.record['code']['version']} "
         f"(commit {run.record['code']['commit'] or 'unknown'}) on {values['data']['name']} "
-        f"({len(gathered.names)} classes; split {main.split}: {sizes} records; "
-        f"{_separated(values['split'])}). Each network was trained with "
-        f"{_count(len(seeds), 'seed')} ({_list(seeds)}) for {_list(epochs)} epochs "
+        f"({len(gathered.names)} classes; split {main.split}: {sizes} records"
+        + (f" in {run.part}, the first of {len(folds)} parts ({_list(folds)})" if folds else "")
+        + f"; {_separated(values['split'])}). Networks were trained with "
+        f"{'' if len(trained) == 1 else 'up to '}{_count(max(trained), 'seed')} ({_list(seeds)}) "
+        f"for {_range(epochs)} epochs "
         f"({optimizer['_target_'].rsplit('.', 1)[-1]}, learning rate {optimizer['lr']:g}, class "
         f"weights {values['task']['class_weights']}); the epoch with the best "
         f"{values['objective'].replace('_', ' ')} was kept. Scores are of the test part, which was "
-        f"used for nothing else. Intervals are 95 % bootstrap intervals ({replicates:,} "
-        "replicates) over groups of records with like sequences "
-        f"(identity {run.record['units']['identity']:g}), and hold the spread between training "
-        "seeds where there are several. Differences are paired; a difference is claimed when its "
-        "interval leaves out zero and when it survives Holm's correction, over all pairs, of a "
-        f"group permutation test; differences within ±{margin:g} {METRIC} count as the same. "
+        "used for nothing else but to choose the best baseline. Intervals of these scores and of "
+        f"their differences are 95 % t-intervals; observations are {_unit(run.record['units'])}. "
+        "Their standard error is the jackknife's over observations, together with the spread "
+        f"between training seeds where there are several; {replicates:,} bootstrap replicates give "
+        "their skewness. Differences are paired; one is claimed when its interval leaves out zero "
+        "and when it and a group permutation test survive Holm's correction over all pairs of the "
+        f"split; differences whose interval lies within ±{margin:g} {METRIC} count as the same. "
+        "Probes, order, tables and residues are of one checkpoint of each network (the lowest "
+        "seed); their intervals are percentiles of a bootstrap over the same observations. "
         "Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items()) + "."
     )
     blocks: list[Block] = [Code(text), Note(_analysed(), "method")]
@@ -78,8 +85,24 @@ def _analysed() -> str:
 
 
 def _separated(split: Mapping[str, Any]) -> str:
-    seed = split.get("seed")
-    return "split by time" if seed is None else f"split seed {seed}"
+    if split.get("seed") is not None:
+        return f"split seed {split['seed']}"
+    return "split by time" if "train_until" in split else "split as given"
+
+
+UNITS = {
+    "group": "the groups that the split keeps together",
+    "identical": "distinct sequences",
+    "similar": "groups of sequences at least {:g} % identical",
+}
+
+
+def _unit(facts: Mapping[str, Any]) -> str:
+    return UNITS[facts["kind"]].format(100 * facts["identity"])
+
+
+def _range(values: Sequence[int]) -> str:
+    return str(values[0]) if len(values) == 1 else f"{values[0]} to {values[-1]}"
 
 
 def _count(n: int, word: str) -> str:

@@ -18,7 +18,7 @@ from protemb.analysis.attribution_summary import (
     rank_agreement,
     region_density,
 )
-from protemb.analysis.document import Block, Column, Note, Picture, Section, Table
+from protemb.analysis.document import Block, Column, Note, Picture, Section, Table, slug
 from protemb.apps.report.explained import Explained, Found, Subject, interval_of
 from protemb.errors import ConfigError, InputError, MissingExtra
 from protemb.models.classifier import SequenceClassifier
@@ -105,19 +105,19 @@ def residues_section(explained: Explained, subject: Subject, folder: Path) -> Se
     facts = {model: each for model, each in explained.facts("residues").items() if each}
     if not facts:
         return None
-    arrays = explained.arrays("residues")
+    arrays = {model: explained.arrays("residues")[model] for model in facts}
     records = subject.split.test[next(iter(arrays.values()))["rows"]]
     columns_ML, regions, numbering = _numbered(subject, records)
     labels = np.array(subject.names)[subject.data.labels_N[records]].tolist()
     ends = np.cumsum(subject.data.store.lengths_N[records])[:-1]
     trust, dense = [], []
     pictures: list[Block] = []
-    for number, (model, each) in enumerate(facts.items()):
+    for model, each in facts.items():
         values_ML = np.split(arrays[model]["values"].astype(np.float64), ends)
         profile = class_profile(values_ML, labels, columns_ML)
         path = attribution_figure(
             profile,
-            folder / f"residues-{number}.svg",
+            folder / f"residues-{slug(model)}.svg",
             title=f"{model}, {each['method']}",
             regions={name: (start + 1, stop) for name, (start, stop) in regions.spans.items()},
         )
@@ -134,7 +134,8 @@ def residues_section(explained: Explained, subject: Subject, folder: Path) -> Se
         "Which residues decide",
         "residues",
         f"How much each residue adds to the score of the true class, for {len(records)} test "
-        f"records, as many of each class as there are. {numbering} Integrated gradients are shown "
+        f"records, about equally many of each class."
+        f" {numbering} Integrated gradients are shown "
         "where they add up to the score (steep recurrent networks often do not let them); else "
         f"occlusion, the loss of the score when {WINDOW} residues in a row are put to the mean "
         "residue.",
@@ -150,12 +151,15 @@ def _numbered(
     path = subject.run.values["data"]["source"].get("path")
     beside = regions_path(path) if isinstance(path, str) else None
     regions, numbering = None, "Positions count from each sequence's first residue."
+    columns_ML: Sequence[np.ndarray] | None = None
     if beside is not None and beside.is_file():
         try:
             regions = read_regions(beside, store)
-        except InputError as error:
+            reference = store.sequence(store.positions()[regions.reference])
+            columns_ML = reference_columns(reference, [store.sequence(i) for i in records])
+        except (InputError, MissingExtra) as error:
             numbering += f" (Its regions could not be used: {error}.)"
-    if regions is None:
+    if regions is None or columns_ML is None:
         longest = int(store.lengths_N[records].max())
         thirds = [longest * i // 3 for i in range(4)]
         names = ("first third", "middle third", "last third")
@@ -164,8 +168,6 @@ def _numbered(
             for name, start, stop in zip(names, thirds[:-1], thirds[1:], strict=True)
         }
         return None, Regions("", spans), numbering
-    reference = store.sequence(store.positions()[regions.reference])
-    columns_ML = reference_columns(reference, [store.sequence(record) for record in records])
     return columns_ML, regions, f"Positions are those of record {regions.reference}."
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from protemb.analysis.document import Block, Column, Note, Picture, Scatter, Section, Table
+from protemb.analysis.document import Block, Column, Note, Picture, Scatter, Section, Table, slug
 from protemb.analysis.figures import heatmap, map_figure
 from protemb.analysis.forest import forest
 from protemb.analysis.level_figure import level_figure
@@ -32,10 +32,11 @@ ALIKE = 0.9
 def comparison_section(found: SplitComparison, folder: Path, reference: bool) -> Section:
     """Scores and pairs on one split."""
     split, comparison = found.split, found.comparison
+    key = slug(split)
     rows = []
     for model, score in sorted(comparison.scores.items(), key=lambda item: -item[1].value):
         runs = [run for run in found.runs if run.model == model]
-        kind = f"{len(runs)} runs" if runs else "baseline"
+        kind = f"{len(runs)} run{'s' * (len(runs) > 1)}" if runs else "baseline"
         size = runs[0].record["parameters"] if runs else None
         others = [_mean_score(runs, model, name) for name in OTHERS]
         rows.append((model, kind, size, score, *others))
@@ -45,15 +46,6 @@ def comparison_section(found: SplitComparison, folder: Path, reference: bool) ->
         Column("parameters", "number", digits=0),
         Column(METRIC, "interval", "mean recall of the classes; 95 % interval", digits=3),
         *(Column(name, "number", digits=3) for name in OTHERS.values()),
-    )
-    picture = forest(
-        [
-            (f"{pair.first} − {pair.second}", pair.difference, pair.outcome)
-            for pair in comparison.pairs
-        ],
-        folder / f"pairs-{split}.svg",
-        margin=comparison.margin,
-        metric=METRIC,
     )
     pairs = Table(
         (
@@ -77,23 +69,30 @@ def comparison_section(found: SplitComparison, folder: Path, reference: bool) ->
         ),
         f"Every pair on split={split}. 'The same' means: the whole interval lies within "
         f"±{comparison.margin:g}.",
-        f"pairs-{split}",
+        f"pairs-{key}",
     )
     blocks: list[Block] = [
-        Table(columns, tuple(rows), f"Test scores on split={split}.", f"scores-{split}"),
-        Picture(
-            picture,
-            f"Differences of {METRIC} between models on split={split}",
-            "Paired differences with 95 % intervals. Shaded: too small to matter.",
-        ),
-        pairs,
+        Table(columns, tuple(rows), f"Test scores on split={split}.", f"scores-{key}")
     ]
+    if comparison.pairs:  # none: one network, and no baselines
+        picture = forest(
+            [
+                (f"{pair.first} − {pair.second}", pair.difference, pair.outcome)
+                for pair in comparison.pairs
+            ],
+            folder / f"pairs-{key}.svg",
+            margin=comparison.margin,
+            metric=METRIC,
+        )
+        alt = f"Differences of {METRIC} between models on split={split}"
+        caption = "Paired differences with 95 % intervals. Shaded: too small to matter."
+        blocks += [Picture(picture, alt, caption), pairs]
     if reference:
         blocks.insert(1, _grid(found, folder))
     groups = max((pair.groups for pair in comparison.pairs), default=0)
     return Section(
         f"Which model is better (split={split})",
-        f"better-{split}",
+        f"better-{key}",
         f"Differences are paired: the same test records, {groups} groups of like sequences "
         "resampled. A difference is claimed when its interval leaves out zero and it survives "
         "Holm's correction over all pairs.",
@@ -187,7 +186,8 @@ def levels_section(
         "levels",
         "The same network gives several vectors: the averaged rows of its residue table, its "
         "states pooled in several ways, and what its classifier reads. Probes are fitted on "
-        "training records and scored on test records; the cluster measures need no fit.",
+        "training records (at most 2,500, all of the rare classes) and scored on test records; the "
+        "cluster measures need no fit. One training of each network is looked into.",
         tuple(blocks),
     )
 
@@ -199,7 +199,7 @@ def _first_maps(explained: Explained) -> list[tuple[str, Map]]:
             seed = facts["seeds"][0]
             points_M2 = explained.arrays("maps")[model][f"{name}|{seed}"]
             rows = np.arange(len(points_M2))
-            drawn = Map(points_M2, rows, "tsne", seed, facts["of_each"][0], {})
+            drawn = Map(points_M2, rows, facts["method"], seed, facts["of_each"][0], {})
             found.append((f"{model}: {name}", drawn))
     return found
 

@@ -9,16 +9,16 @@ Shape letters: N = records, M = test records, V = rows of a residue table, D = f
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 
 from protemb.analysis.changes import levels_callable, predict_callable
 from protemb.analysis.levels import own_name, pooled_levels
-from protemb.analysis.maps import draw_sample, map_spread
+from protemb.analysis.maps import map_spread
 from protemb.analysis.order import order_probes
-from protemb.analysis.separation import separation
+from protemb.analysis.separation import balanced_sample, separation
 from protemb.analysis.shuffle_drop import shuffle_drop
 from protemb.apps.report.explained import Found, Subject
 from protemb.apps.report.residues import residues
@@ -26,7 +26,6 @@ from protemb.apps.runs import code_key
 from protemb.files import content_key, whole_file, write_json
 from protemb.models.checkpoint import build_classifier
 from protemb.models.classifier import SequenceClassifier
-from protemb.models.encoders.base import ResidueTable
 
 TRAIN_RECORDS = 2500
 """Training records that probes are fitted to, at most."""
@@ -35,16 +34,14 @@ PROBED = 150
 MAPPED = 600
 """Test records on a t-SNE map."""
 MAP_SEEDS = (0, 1, 2)
+DROPPED = ("residues", "dipeptides", "reversal")
 
 
 def levels(subject: Subject) -> Found:
     """Probe every level and pooling: `separation` by name, and the probes' predictions."""
     data, split = subject.data, subject.split
-    train = split.train[
-        draw_sample(
-            len(split.train), sample=TRAIN_RECORDS, seed=0, stratify=data.labels_N[split.train]
-        )
-    ]
+    chosen = balanced_sample(data.labels_N[split.train], TRAIN_RECORDS, seed=0)
+    train = split.train[chosen]
     records = np.concatenate([train, split.test])
     vectors = pooled_levels(subject.trained.model, data.store, records)
     rows = np.arange(len(records))
@@ -78,7 +75,8 @@ def maps(subject: Subject) -> Found:
     own = own_name(subject.trained.model)
     facts: dict[str, Any] = {"rows": rows.tolist(), "own": own, "maps": {}}
     arrays = {}
-    for name in dict.fromkeys([own, "table/mean"]):
+    # A network may have no table, or read its vector at a position, which levels do not give.
+    for name in dict.fromkeys(name for name in (own, "table/mean") if name in vectors):
         spread = map_spread(vectors[name], labels, seeds=MAP_SEEDS, sample=len(rows))
         facts["maps"][name] = spread.as_dict()
         for drawn in spread.maps:
@@ -98,14 +96,21 @@ def order(subject: Subject) -> Found:
         draws=2,
         replicates=subject.replicates,
     )
-    drops = shuffle_drop(
-        predict_callable(model, alphabet),
-        [data.store.tokens(record) for record in split.test],
-        data.labels_N[split.test],
-        subject.units_M,
-        subject.names,
-        draws=1,
-        replicates=subject.replicates,
+    # A position in a shuffled sequence names another residue.
+    kinds = () if model.embedder.pooling.needs_positions else DROPPED
+    drops = (
+        shuffle_drop(
+            predict_callable(model, alphabet),
+            [data.store.tokens(record) for record in split.test],
+            data.labels_N[split.test],
+            subject.units_M,
+            subject.names,
+            kinds=kinds,
+            draws=1,
+            replicates=subject.replicates,
+        )
+        if kinds
+        else {}
     )
     facts = {
         "own": own_name(model),
@@ -116,17 +121,18 @@ def order(subject: Subject) -> Found:
 
 
 def table(subject: Subject) -> Found:
-    """The rows of the residue table before and after training."""
+    """The rows of the residue table before and after training; nothing without a table."""
     trained = subject.trained
     torch.manual_seed(subject.run.seed)
     initial = build_classifier(trained.recipe)
-    return {}, {"trained": residue_rows(trained.model), "initial": residue_rows(initial)}
+    rows = {"trained": residue_rows(trained.model), "initial": residue_rows(initial)}
+    return {}, {name: rows_VD for name, rows_VD in rows.items() if rows_VD is not None}
 
 
-def residue_rows(classifier: SequenceClassifier) -> np.ndarray:
-    """Return rows_VD of the classifier's residue table."""
-    residues = cast(ResidueTable, classifier.embedder.encoder.table)
-    return residues.rows.weight.detach().numpy().copy()
+def residue_rows(classifier: SequenceClassifier) -> np.ndarray | None:
+    """Return rows_VD of the classifier's residue table, None where it has none."""
+    residues = classifier.embedder.encoder.table_at("table")
+    return None if residues is None else residues.rows.weight.detach().numpy().copy()
 
 
 TASKS: Mapping[str, Callable[[Subject], Found]] = {

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from protemb.analysis.document import Block, Cell, Column, Picture, Section, Table
+from protemb.analysis.document import Block, Cell, Column, Picture, Section, Table, slug
 from protemb.analysis.order import Movement, OrderProbe
 from protemb.analysis.order_figure import order_figure
 from protemb.analysis.residue_table import Tested, agreement, compare_table, drift
@@ -116,7 +116,9 @@ def _probes(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, OrderProbe]:
     probes = {}
     for model, each in facts.items():
         for name in dict.fromkeys([each["own"], "table/mean"]):
-            found = each["probes"][name]
+            found = each["probes"].get(name)
+            if found is None:
+                continue
             movements = {
                 change: Movement(
                     interval_of(moves["distance"]),
@@ -134,17 +136,17 @@ def table_section(
     explained: Explained, every: Mapping[tuple[str, int], np.ndarray], folder: Path
 ) -> Section | None:
     """The learned rows of the 20 residues; `every` has the tables of all runs by model and seed."""
-    arrays = explained.arrays("table")
+    arrays = {model: each for model, each in explained.arrays("table").items() if each}
     if not arrays:
         return None
     rows, blocks, drifts = [], [], []
-    for number, (model, found) in enumerate(arrays.items()):
+    for model, found in arrays.items():
         tested = compare_table(found["trained"], seed=0)
         moved = drift(found["initial"], found["trained"])
         for name, result in tested.references.items():
             rows.append((model, name, result.value, tested.holm[name], tested.random[name]))
         drifts.append((model, moved.overall, moved.distances))
-        picture = table_figure(found["trained"], folder / f"table-{number}.svg", title=model)
+        picture = table_figure(found["trained"], folder / f"table-{slug(model)}.svg", title=model)
         blocks.append(
             Picture(picture, f"Distances between residues in the table of {model}", model)
         )

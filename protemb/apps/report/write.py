@@ -4,7 +4,6 @@ import os
 import textwrap
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -69,7 +68,8 @@ def make_report(
         InputError: no finished runs, or runs that do not fit together.
     """
     gathered = gather(folders)
-    home, figures = folders[0], folders[0] / "report"
+    home = folders[0].absolute()
+    figures = home / "report"
     comparisons = compare_splits(gathered, margin=margin, replicates=replicates)
     if not comparisons:
         raise InputError(str(home), "no run on all of its training data")
@@ -81,9 +81,7 @@ def make_report(
     table = gaps(gathered, main.split)
     metadata = None
     if subject is not None:
-        metadata = metadata_comparison(
-            main, subject.data, subject.split, margin=margin, replicates=replicates
-        )
+        metadata = metadata_comparison(main, subject.data, margin=margin, replicates=replicates)
     found = find(
         gathered,
         main,
@@ -99,19 +97,20 @@ def make_report(
         for each in sorted(comparisons.values(), key=lambda each: each is not main)
     ]
     scatter = _scatter(explained, subject) if subject else None
-    labels_M = np.array(scatter.fields["label"]) if scatter else None
+    labels_M = np.array(scatter.fields[scatter.colour_by]) if scatter else None
     sections.append(levels_section(explained, scatter, labels_M, figures))
     sections.append(order_section(explained, shuffled, figures))
-    sections.append(table_section(explained, _tables(main), figures))
     if subject is not None:
+        sections.append(table_section(explained, _tables(main), figures))
         sections.append(residues_section(explained, subject, figures))
     sections.append(splits_section(table, figures))
     if subject is not None:
-        sections.append(leakage_section(main, subject.data, subject.split, metadata, figures))
+        sections.append(leakage_section(main, subject, metadata, figures))
     sections.append(amount_section(gathered, main.split, figures))
     sections += [methods_section(gathered, main, margin, replicates, missing)]
     sections.append(runs_section(gathered, home))
-    said = verdict(found) + ((f"{missing} So only predictions were compared.",) if missing else ())
+    found_said = verdict(found)
+    said = found_said + ((f"{missing}. So only predictions were compared.",) if missing else ())
     document = Document(
         title=f"Which encoder, which pooling? {main.runs[0].values['data']['name']}",
         subtitle="protemb report",
@@ -122,7 +121,8 @@ def make_report(
     page = write_page(document, home / "report.html")
     write_text(home / "report.md", markdown.render(document, home))
     write_json(home / "report.json", _numbers(document, comparisons, explained, found))
-    mirror_report(main.runs[0].values, home, said, *_score_rows(comparisons))
+    # Not why data could not be read: that names a place on this machine.
+    mirror_report(main.runs[0].values, home, found_said, *_score_rows(comparisons))
     return page, said
 
 
@@ -142,8 +142,14 @@ def _subjects(main: SplitComparison) -> tuple[dict[str, Subject], str | None]:
     except ProtembError as error:
         return {}, f"The data could not be read: {error}"
     if data.fingerprint != main.runs[0].record["data"]["fingerprint"]:
-        return {}, "The data are not those of the runs any more."
+        return {}, "The data are not those of the runs any more"
+    if not all(map(_checkpoint_exists, first.values())):
+        return {}, "Checkpoints of the runs are not there any more"
     return {model: _subject(first[model], data) for model in main.networks}, None
+
+
+def _checkpoint_exists(run: Run) -> bool:
+    return (run.folder / "checkpoints" / "best.ckpt").exists()
 
 
 def _subject(run: Run, data: LabelledSet) -> Subject:
@@ -154,7 +160,7 @@ def _subject(run: Run, data: LabelledSet) -> Subject:
 def _explain(subjects: dict[str, Subject], jobs: int | None) -> Explained:
     """Do all tasks of all subjects, the long ones first."""
     wanted = [(model, task) for task in TASKS for model in subjects]
-    jobs = min(jobs or len(os.sched_getaffinity(0)), max(len(wanted), 1))
+    jobs = min(jobs or _cores(), max(len(wanted), 1))
     console = Console(stderr=True)
     found: dict[tuple[str, str], Found] = {}
     with (
@@ -171,6 +177,12 @@ def _explain(subjects: dict[str, Subject], jobs: int | None) -> Explained:
         finally:
             workers.shutdown(cancel_futures=True)
     return Explained({model: subject.run for model, subject in subjects.items()}, found)
+
+
+def _cores() -> int:
+    """Cores that this process may use; not every system tells."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 def _perform(model: str, task: str, subject: Subject) -> tuple[tuple[str, str], Found]:
@@ -196,10 +208,13 @@ def _scatter(explained: Explained, subject: Subject) -> Scatter | None:
                 f"trustworthiness {trust['mean']:.3f} ({trust['low']:.3f} to {trust['high']:.3f} "
                 "over seeds)"
             )
+    if not maps:
+        return None
     label = np.array(data.label_names)[data.labels_N[records]].tolist()
     fields: dict[str, Any] = {"label": label}
     for name, column_N in data.fields.items():
-        fields[name] = _field(name, column_N[records])
+        # A field may have the name of the label, which it must not replace.
+        fields[f"{name} (field)" if name == "label" else name] = _field(name, column_N[records])
     return Scatter(
         "maps",
         maps,
@@ -219,11 +234,12 @@ def _field(name: str, column_M: np.ndarray) -> list[Any]:
 
 def _tables(main: SplitComparison) -> dict[tuple[str, int], np.ndarray]:
     """Trained tables of every run of the split."""
-    return {
+    tables = {
         (run.model, run.seed): residue_rows(load_classifier(run.folder).model)
         for run in main.runs
-        if not run.part
+        if not run.part and _checkpoint_exists(run)
     }
+    return {key: rows_VD for key, rows_VD in tables.items() if rows_VD is not None}
 
 
 def _score_rows(comparisons: dict[str, SplitComparison]) -> tuple[list[str], list[list[object]]]:
@@ -273,7 +289,7 @@ def _numbers(
             model: {name: value for name, value in each.items() if name != "rows"}
             for model, each in explained.facts("maps").items()
         },
-        "findings": asdict(found),
+        "findings": found.as_dict(),
         "tables": {
             block.key: table_rows(block)
             for section in document.sections
