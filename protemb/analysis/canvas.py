@@ -72,6 +72,7 @@ def canvas(path: str | PathLike[str], width: float, height: float) -> Iterator[F
         yield figure
         figure.savefig(image, format="png", **SAVED)
         if vector:
+            figure.set_layout_engine("none")  # the places are found; the drawing is the same
             _write_svg(figure, path)
 
 

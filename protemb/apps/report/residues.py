@@ -24,7 +24,7 @@ from protemb.errors import ConfigError, InputError, MissingExtra
 from protemb.models.classifier import SequenceClassifier
 from protemb.sequences.regions import Regions, read_regions, reference_columns, regions_path
 
-RECORDS = 60
+RECORDS = 42
 """Test records that are looked into, about as many of each class."""
 STEPS = 32
 WINDOW, STRIDE = 9, 3

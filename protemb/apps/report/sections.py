@@ -186,7 +186,7 @@ def levels_section(
         "levels",
         "The same network gives several vectors: the averaged rows of its residue table, its "
         "states pooled in several ways, and what its classifier reads. Probes are fitted on "
-        "training records (at most 2,500, all of the rare classes) and scored on test records; the "
+        "training records (at most 2,000, all of the rare classes) and scored on test records; the "
         "cluster measures need no fit. One training of each network is looked into.",
         tuple(blocks),
     )

@@ -27,11 +27,11 @@ from protemb.files import content_key, whole_file, write_json
 from protemb.models.checkpoint import build_classifier
 from protemb.models.classifier import SequenceClassifier
 
-TRAIN_RECORDS = 2500
+TRAIN_RECORDS = 2000
 """Training records that probes are fitted to, at most."""
 PROBED = 150
 """Test sequences whose vectors the order probe follows."""
-MAPPED = 600
+MAPPED = 450
 """Test records on a t-SNE map."""
 MAP_SEEDS = (0, 1, 2)
 DROPPED = ("residues", "dipeptides", "reversal")
