@@ -27,7 +27,7 @@ demo: $(CORE) ## install, train on the embedded demo data, print the result tabl
 	$(BIN)/python scripts/demo.py
 
 test: $(DEV) ## install what tests need and run them all
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 lint: $(DEV) ## check style, formatting and types
 	$(BIN)/ruff check .

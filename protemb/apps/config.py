@@ -10,7 +10,6 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from protemb.errors import ConfigError
-from protemb.sequences.shuffles import SHUFFLES
 from protemb.targets import locate, target_nodes
 
 
@@ -63,7 +62,8 @@ CHOICES = {
     "resume": ("auto", "never"),
     "objective": ("val/balanced_accuracy", "val/macro_f1", "val/loss"),
     "objective_mode": ("max", "min"),
-    "shuffle": ("none", *SHUFFLES),
+    # Those of sequences.shuffles, which loads numpy; --help has to be quick.
+    "shuffle": ("none", "residues", "dipeptides"),
 }
 
 # Keys of the groups that are no class of their own.

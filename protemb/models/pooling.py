@@ -122,9 +122,12 @@ class AttentionPooling(Pooling):
     ) -> Tensor:
         """Return the attention-weighted mean of each sequence."""
         mask_BL = padding_mask(lengths_B, states_BLD.shape[1], states_BLD.device)
-        scores_BL = (states_BLD @ self.query).masked_fill(~mask_BL, -torch.inf)
-        weights_BL = torch.softmax(scores_BL, dim=1)
-        return (weights_BL[:, None, :] @ states_BLD).squeeze(1)
+        # Products and sums by row: matrix products and softmax round by the shape of the batch,
+        # and over thousands of residues by more than a vector may differ.
+        scores_BL = (states_BLD * self.query).sum(2).masked_fill(~mask_BL, -torch.inf)
+        weights_BL = torch.exp(scores_BL - scores_BL.amax(1, keepdim=True).detach())
+        weighted_BD = (weights_BL[..., None] * states_BLD).sum(1)
+        return weighted_BD / weights_BL.sum(1, keepdim=True)
 
 
 POOLINGS: dict[str, type[Pooling]] = {

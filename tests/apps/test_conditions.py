@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
-from protemb.apps.config import build
+from protemb.apps.config import CHOICES, build
 from protemb.errors import ConfigError
+from protemb.sequences.shuffles import SHUFFLES
 from protemb.sequences.units import resampling_units
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +43,10 @@ def test_options_that_cannot_work_are_named(train, override, message):
     with pytest.raises(ConfigError) as caught:
         train(*NETWORK, override)
     assert message in str(caught.value)
+
+
+def test_every_shuffle_can_be_chosen():
+    assert CHOICES["shuffle"] == ("none", *SHUFFLES)
 
 
 def test_a_share_of_the_training_part_alone(train):
