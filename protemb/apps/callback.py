@@ -8,6 +8,8 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from protemb.errors import ProtembError
+
 
 class SweepSummary(Callback):
     """When all jobs have ended, summarise their folders.
@@ -33,8 +35,11 @@ class SweepSummary(Callback):
 
                 try:
                     print_report(*make_report([folder]))
-                except Exception:  # Hydra would make a warning of it, and end well
-                    traceback.print_exc()
+                except Exception as error:  # Hydra would make a warning of it, and end well
+                    if isinstance(error, ProtembError):
+                        print(f"protemb: no report: {error}", file=sys.stderr)
+                    else:
+                        traceback.print_exc()
                     failed = True
             if failed:
                 sys.exit(1)
