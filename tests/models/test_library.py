@@ -8,11 +8,14 @@ import pytest
 import torch
 
 from protemb import cli
+from protemb.analysis.changes import embed_callable
+from protemb.analysis.order import order_probe
 from protemb.errors import CheckpointError, InputError
 from protemb.models.batches import collate
 from protemb.models.pretrained.library import NUMBERS, RECIPE, convert, load_pretrained
 from protemb.models.pretrained.originals import recurrent_network
 from protemb.models.pretrained.weights import read_weights
+from protemb.vectors.embed import make_embedder
 from protemb.vectors.table import VectorTable
 
 
@@ -67,6 +70,23 @@ def test_embed_gives_the_levels_of_the_network(converted, tmp_path, capsys):
     capsys.readouterr()
 
 
+def test_order_probes_of_converted_models(converted):
+    """One-hot averages see no order; what a recurrence computed does, averaged or not."""
+    for name, levels in (
+        ("ssa.torch1_0", ["lm", "states", "projection"]),
+        ("prose_mt.state_dict", ["states", "projection"]),
+        ("unirep", ["states", "average"]),
+    ):
+        found = load_pretrained(converted[name][1])
+        dice = np.random.default_rng(0)
+        proteins = [dice.integers(0, 20, 40).astype(np.uint8) for _ in range(6)]
+        blind = ["onehot"] if "onehot" in found.encoder.levels else []
+        for level in (*levels, *blind):
+            embed = embed_callable(make_embedder(found.encoder, level, "mean"), found.alphabet)
+            probe = order_probe(embed, proteins, np.arange(6), draws=1, replicates=20)
+            assert probe.order_free == (level in blind), (name, level)
+
+
 def test_the_command_converts_and_says_the_licence(reference, tmp_path, capsys):
     source = reference / "checkpoints" / "me.zip.sav"
     cli.main(["convert", str(source), "-o", str(tmp_path / "me")])
@@ -83,7 +103,7 @@ def test_what_cannot_be_converted_leaves_nothing(reference, tmp_path):
     other = tmp_path / "other.npz"
     np.savez(other, a=np.zeros(3))
     objects = tmp_path / "objects.npz"
-    np.savez(objects, embedding=np.array([{}], object), allow_pickle=True)
+    np.savez(objects, embedding=np.array([{}], object))
     sources = [broken, other, objects, tmp_path / "nowhere.npz", tmp_path / "nowhere.sav"]
     sources += sorted((reference / "bad").glob("*.sav"))
     before = set(tmp_path.iterdir())
