@@ -38,11 +38,12 @@ def embed(length: int, whole: bool = False) -> None:
     from _sets import simulated
 
     from protemb.models.checkpoint import build_classifier
-    from protemb.vectors.embed import choose_embedder, embed_records
+    from protemb.models.loading import make_embedder
+    from protemb.vectors.embed import embed_records
 
     torch.manual_seed(0)
     store = simulated(np.array([length]), np.random.default_rng(0)).store
-    embedder = choose_embedder(build_classifier(recipe(NETWORK)), pooling="mean")
+    embedder = make_embedder(build_classifier(recipe(NETWORK)).embedder.encoder, "states", "mean")
     if whole:
         tokens_1L = torch.from_numpy(store.tokens(0).astype(np.int64))[None]
         with torch.inference_mode():

@@ -11,9 +11,9 @@ _PUBLIC = {
     "Rule": "protemb.sequences.labels",
     "TokenStore": "protemb.sequences.tokens",
     "VectorTable": "protemb.vectors.table",
-    "choose_embedder": "protemb.vectors.embed",
     "embed_records": "protemb.vectors.embed",
     "load_classifier": "protemb.models.checkpoint",
+    "load_model": "protemb.models.loading",
     "predict_records": "protemb.vectors.embed",
     "read_sequences": "protemb.sequences.source",
 }

@@ -60,22 +60,22 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
 POOLING_NAMES = ("mean", "max", "last", "ends", "attention", "position")
 CHOICES = {
     "resume": ("auto", "never"),
-    "objective": ("val/balanced_accuracy", "val/macro_f1", "val/loss"),
     "objective_mode": ("max", "min"),
     # Those of sequences.shuffles, which loads numpy; --help has to be quick.
     "shuffle": ("none", "residues", "dipeptides"),
 }
 
+# Options that each kind of task has beside those of all tasks, and metrics that choose its epoch.
+TASK_OPTIONS = {
+    "classification": ("hidden", "dropout", "class_weights", "label_smoothing"),
+}
+OBJECTIVES = {
+    "classification": ("val/balanced_accuracy", "val/macro_f1", "val/loss"),
+}
+
 # Keys of the groups that are no class of their own.
 KNOWN = {
-    "task": (
-        "hidden",
-        "dropout",
-        "class_weights",
-        "label_smoothing",
-        "residues",
-        "max_records",
-    ),
+    "task": ("kind", "objective", "objective_mode", "residues", "max_records"),
     "data": ("name", "hint", "splits", "source"),
     "paths": ("root", "data", "cache", "runs"),
 }
@@ -115,9 +115,14 @@ def check(values: Mapping[str, Any]) -> None:
     for option, words in CHOICES.items():
         if values[option] not in words:
             raise ConfigError(option, values[option], f"one of {', '.join(words)}")
+    kind = values["task"]["kind"]
+    if kind not in TASK_OPTIONS:
+        raise ConfigError("task.kind", kind, f"one of {', '.join(TASK_OPTIONS)}")
+    if values["objective"] not in OBJECTIVES[kind]:
+        raise ConfigError("objective", values["objective"], f"one of {', '.join(OBJECTIVES[kind])}")
     for group, known_keys in KNOWN.items():
         for name in values[group]:
-            if name not in known_keys:
+            if name not in known_keys and (group != "task" or name not in TASK_OPTIONS[kind]):
                 raise ConfigError(f"{group}.{name}", values[group][name], "no such option")
     _check_numbers(values, "")
     for name in values["vectors"]:
@@ -182,3 +187,12 @@ def _built(value: Any) -> Any:
             return build(value)
         return {name: _built(inner) for name, inner in value.items()}
     return [_built(inner) for inner in value] if isinstance(value, list) else value
+
+
+def optimizer_of(values: Mapping[str, Any]) -> Any:
+    """The optimizer that the config names, waiting for its parameters."""
+    options = dict(values["optimizer"])
+    if "mixed" in str(values["trainer"]["precision"]):
+        # There Lightning does not clip the gradients of a fused optimizer.
+        options.pop("fused", None)
+    return build(options)

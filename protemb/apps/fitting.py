@@ -1,9 +1,9 @@
-"""From a config to a fitted network: recipe, batches, Lightning trainer, Ctrl-C."""
+"""Training by Lightning: callbacks, checkpoints that resume, Ctrl-C."""
 
 import contextlib
 import signal
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,79 +14,23 @@ from pytorch_lightning.trainer.states import TrainerStatus
 
 from protemb.apps.config import build
 from protemb.apps.mirror import log_config
-from protemb.models.checkpoint import RECIPE_VERSION, build_classifier
-from protemb.sequences.dataset import LabelledSet
-from protemb.sequences.partition import Split
+from protemb.apps.tasks import Fitted
 from protemb.training.checkpointing import WholeCheckpointIO
-from protemb.training.data import SequenceData
-from protemb.training.history import History
-from protemb.training.module import ClassifierModule
 
 
 class Interrupted(Exception):
     """Training was stopped by Ctrl-C; the folder holds what is needed to continue."""
 
 
-def run_label(values: Mapping[str, Any]) -> str:
-    """How tables name the network: bilstm/mean, embedding/mean+64, lstm@table/mean."""
-    encoder, pooling = values["choices"]["encoder"], values["choices"]["pooling"]
-    level = "" if values["level"] == "states" else f"@{values['level']}"
-    hidden = values["task"]["hidden"]
-    return f"{encoder}{level}/{pooling}" + ("" if hidden is None else f"+{hidden}")
-
-
-def recipe_of(values: Mapping[str, Any], data: LabelledSet) -> dict[str, Any]:
-    """Plain values that rebuild the network and say what its input and classes are."""
-    return {
-        "version": RECIPE_VERSION,
-        "encoder": values["encoder"],
-        "pooling": values["pooling"],
-        "level": values["level"],
-        "head": {name: values["task"][name] for name in ("hidden", "dropout")},
-        "labels": list(data.label_names),
-        "alphabet": data.store.alphabet.name,
-        "alphabet_fingerprint": data.store.alphabet.fingerprint,
-        "label": run_label(values),
-        "data": {"name": values["data"]["name"], "fingerprint": data.fingerprint},
-    }
-
-
 def fit(
     values: Mapping[str, Any],
-    data: LabelledSet,
-    split: Split,
+    prepare: Callable[[], tuple[pl.LightningModule, pl.LightningDataModule]],
     loggers: list[Logger],
     checkpoint: Path | None,
-) -> tuple[pl.Trainer, History, float]:
-    """Fit, and return the trainer, the epochs' history and the best objective."""
+) -> Fitted:
+    """Draw the network's weights by the run's seed, and train it."""
     pl.seed_everything(values["seed"], verbose=False)
-    task = values["task"]
-    recipe = recipe_of(values, data)
-    classifier = build_classifier(recipe)
-    batches = SequenceData(
-        data,
-        split,
-        residues=task["residues"],
-        max_records=task["max_records"],
-        class_weights=task["class_weights"],
-        seed=values["seed"],
-        positions=classifier.embedder.pooling.needs_positions,
-    )
-    if batches.long_records:
-        print(f"{batches.long_records} training records exceed task.residues: one batch each")
-    optimizer = dict(values["optimizer"])
-    if "mixed" in str(values["trainer"]["precision"]):
-        # There Lightning does not clip the gradients of a fused optimizer.
-        optimizer.pop("fused", None)
-    module = ClassifierModule(
-        classifier,
-        recipe,
-        optimizer=build(optimizer),
-        scheduler=build(values["scheduler"]) if values["scheduler"] else None,
-        objective=values["objective"],
-        label_smoothing=task["label_smoothing"],
-        seed=values["seed"],
-    )
+    module, batches = prepare()
     # Lightning refuses a progress bar that is there and turned off.
     silent = () if values["trainer"]["enable_progress_bar"] else ("progress",)
     callbacks = {
@@ -112,7 +56,7 @@ def fit(
         warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
         trainer.fit(module, batches, ckpt_path=checkpoint, weights_only=True)
     best = callbacks["best"].best_model_score
-    return trainer, callbacks["history"], float(best)
+    return Fitted(trainer, callbacks["history"], float(best))
 
 
 def _place(checkpoint: Path) -> str | None:

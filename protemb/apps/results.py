@@ -18,10 +18,11 @@ from protemb.errors import ConfigError
 from protemb.files import whole_file
 from protemb.intervals import Interval
 from protemb.models.checkpoint import TrainedClassifier
+from protemb.models.loading import embedding_model
 from protemb.scores import confusion
 from protemb.sequences.dataset import LabelledSet
 from protemb.sequences.partition import Split
-from protemb.vectors.embed import choose_embedder, embed_records
+from protemb.vectors.embed import embed_records
 from protemb.vectors.table import VectorTable
 
 OBJECTIVE = "balanced_accuracy"
@@ -145,7 +146,7 @@ def vector_table(outcome: Outcome, name: str) -> VectorTable:
         level, slash, pooling = name.partition("/")
         if not slash:
             raise ConfigError("vectors", name, "own, or level/pooling such as table/mean")
-    embedder = choose_embedder(outcome.model.model, level, pooling)
+    embedder = embedding_model(outcome.model, outcome.label).embedder(level, pooling)
     data = outcome.data
     vectors_ND = embed_records(
         embedder,

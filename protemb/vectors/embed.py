@@ -9,12 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from protemb.errors import ConfigError
 from protemb.models.batches import TokenBatch, collate, plan_batches
 from protemb.models.classifier import SequenceClassifier
 from protemb.models.embedder import Embedder
-from protemb.models.encoders import Encoder
-from protemb.models.pooling import POOLINGS, AttentionPooling
 from protemb.sequences.tokens import TokenStore
 
 RESIDUES = 32_768
@@ -93,32 +90,3 @@ def predict_records(
         return torch.softmax(logits_BC.double(), dim=1)
 
     return map_records(compute, store, records_M, **options)
-
-
-def choose_embedder(
-    classifier: SequenceClassifier, level: str | None = None, pooling: str | None = None
-) -> Embedder:
-    """The classifier's own embedder, or one on the same encoder at another level or pooling.
-
-    Raises:
-        ConfigError: no such level or pooling, or an attention pooling that was never trained.
-    """
-    own = classifier.embedder
-    level, pooling = level or own.level, pooling or own.pooling_name
-    if (level, pooling) == (own.level, own.pooling_name):
-        return own
-    return make_embedder(own.encoder, level, pooling)
-
-
-def make_embedder(encoder: Encoder, level: str, pooling: str) -> Embedder:
-    """An embedder whose pooling needs no training.
-
-    Raises:
-        ConfigError: no such level or pooling, or an attention pooling.
-    """
-    encoder.check_level(level)
-    if pooling not in POOLINGS:
-        raise ConfigError("pooling", pooling, f"one of {', '.join(POOLINGS)}")
-    if POOLINGS[pooling] is AttentionPooling:
-        raise ConfigError("pooling", pooling, f"one that needs no training at level {level!r}")
-    return Embedder(encoder, POOLINGS[pooling], level).eval()

@@ -143,7 +143,7 @@ def test_dying_after_training_does_not_train_again(train, monkeypatch, options):
     options = [*options, "trainer.max_epochs=6", "optimizer.lr=1e-6"]
     straight = train(*options, name="straight")
     with monkeypatch.context() as patch:
-        patch.setattr("protemb.apps.train.save_outcome", lambda *_: 1 / 0)
+        patch.setattr("protemb.apps.classification.save_outcome", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             train(*options, name="broken")
     broken = train(*options, name="broken")

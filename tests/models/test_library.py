@@ -12,10 +12,10 @@ from protemb.analysis.changes import embed_callable
 from protemb.analysis.order import order_probe
 from protemb.errors import CheckpointError, InputError
 from protemb.models.batches import collate
+from protemb.models.loading import make_embedder
 from protemb.models.pretrained.library import NUMBERS, RECIPE, convert, load_pretrained
 from protemb.models.pretrained.originals import recurrent_network
 from protemb.models.pretrained.weights import read_weights
-from protemb.vectors.embed import make_embedder
 from protemb.vectors.table import VectorTable
 
 

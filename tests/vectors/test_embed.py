@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from protemb.errors import ConfigError
 from protemb.models.classifier import SequenceClassifier
 from protemb.models.embedder import Embedder
 from protemb.models.encoders import RecurrentEncoder
-from protemb.models.pooling import AttentionPooling, LastPooling, MeanPooling
+from protemb.models.pooling import MeanPooling
 from protemb.sequences.tokens import TokenStore
-from protemb.vectors.embed import choose_embedder, embed_records, map_records, predict_records
+from protemb.vectors.embed import embed_records, map_records, predict_records
 
 
 @pytest.fixture(scope="module")
@@ -70,31 +69,3 @@ def test_predictions_are_the_softmax_of_the_logits(store, classifier):
     with torch.no_grad():
         logits = classifier(tokens_BL, torch.tensor([tokens_BL.shape[1]]))
     np.testing.assert_allclose(probabilities, torch.softmax(logits.double(), 1), atol=1e-6)
-
-
-def test_another_level_or_pooling_shares_the_encoder(classifier):
-    own = choose_embedder(classifier)
-    assert own is classifier.embedder
-    last = choose_embedder(classifier, pooling="last")
-    assert isinstance(last.pooling, LastPooling) and last.encoder is own.encoder
-    assert choose_embedder(classifier, "table", "mean").out_dim == 10
-
-
-@pytest.mark.parametrize(
-    ("level", "pooling", "message"),
-    [
-        ("lm", None, "level: got 'lm', expected one of table, states"),
-        (None, "median", "pooling: got 'median', expected one of mean, max"),
-        (None, "attention", "expected one that needs no training at level 'states'"),
-    ],
-)
-def test_what_cannot_be_had_is_named(classifier, level, pooling, message):
-    with pytest.raises(ConfigError) as caught:
-        choose_embedder(classifier, level, pooling)
-    assert message in str(caught.value)
-
-
-def test_a_trained_attention_is_kept():
-    encoder = RecurrentEncoder(hidden_dim=4)
-    classifier = SequenceClassifier(Embedder(encoder, AttentionPooling), 2)
-    assert choose_embedder(classifier, "states", "attention") is classifier.embedder

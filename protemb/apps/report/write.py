@@ -18,6 +18,7 @@ from protemb.analysis.document import Document, Scatter, Section, Table, table_r
 from protemb.analysis.page import write_page
 from protemb.analysis.verdict import Findings, verdict
 from protemb.apps.mirror import mirror_report
+from protemb.apps.records import load_data
 from protemb.apps.report.compare import SplitComparison, compare_splits, retrained
 from protemb.apps.report.data_sections import (
     amount_section,
@@ -34,7 +35,6 @@ from protemb.apps.report.residues import residues_section
 from protemb.apps.report.sections import comparison_section, levels_section
 from protemb.apps.report.tasks import TASKS, perform, residue_rows
 from protemb.apps.report.why_sections import order_section, table_section
-from protemb.apps.train import load_data
 from protemb.errors import InputError, ProtembError
 from protemb.files import write_json, write_text
 from protemb.models.checkpoint import load_classifier

@@ -1,0 +1,124 @@
+"""`protemb predict`, `convert` and `inspect`: trained and published models in use."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from protemb.apps.commands.arguments import add_model, count, open_device, read_records
+from protemb.errors import InputError
+
+
+def add(commands: Any) -> None:
+    """Add the commands to the command line."""
+    predict = commands.add_parser("predict", help="labels and probabilities of new sequences")
+    add_model(predict)
+    predict.add_argument("-o", "--output", help="file to write (default: standard output)")
+    predict.add_argument(
+        "--format", choices=["table", "jsonl"], default="table", help="tab-separated or JSON lines"
+    )
+    predict.add_argument(
+        "--top", type=count, metavar="N", help="only the most probable classes (default: all)"
+    )
+    predict.set_defaults(run=predict_labels)
+
+    convert = commands.add_parser("convert", help="a published model from its original file")
+    convert.add_argument("file", help="checkpoint of Bepler and Berger or ProSE, UniRep's .npz")
+    convert.add_argument("-o", "--output", required=True, help="folder to make, such as models/ssa")
+    convert.set_defaults(run=convert_model)
+
+    inspect = commands.add_parser("inspect", help="what a checkpoint, run or vector table holds")
+    inspect.add_argument("file", help="checkpoint, run folder, or .h5 / .parquet / .npz vectors")
+    inspect.set_defaults(run=inspect_file)
+
+
+def predict_labels(options: argparse.Namespace) -> None:
+    """Write one row per record: id, predicted label, probabilities (largest first with --top)."""
+    import numpy as np
+
+    from protemb.files import write_text
+    from protemb.models.checkpoint import load_classifier
+    from protemb.models.loading import embedding_model
+    from protemb.vectors.embed import predict_records
+
+    model = load_classifier(options.model, open_device(options.device))
+    store = read_records(options, embedding_model(model, options.model).alphabet)
+    probabilities_NC = predict_records(
+        model.model,
+        store,
+        np.arange(len(store)),
+        residues=options.residues,
+        device=options.device,
+    )
+    names = model.label_names
+    lines = []
+    if options.format == "table":
+        lines.append("\t".join(["id", "predicted", "probability", *map("p({})".format, names)]))
+    for record_id, row_C in zip(store.ids(), probabilities_NC, strict=True):
+        ranked = sorted(range(len(names)), key=lambda c: -row_C[c])[: options.top]
+        best = ranked[0]
+        if options.format == "jsonl":
+            found = {names[c]: round(float(row_C[c]), 6) for c in ranked}
+            payload = {"id": record_id, "predicted": names[best], "probabilities": found}
+            lines.append(json.dumps(payload, ensure_ascii=False))
+        else:
+            shown = [f"{p:.6f}" if c in ranked else "" for c, p in enumerate(row_C)]
+            # A tab inside an id would shift the columns.
+            cells = [record_id.replace("\t", " "), names[best], f"{row_C[best]:.6f}", *shown]
+            lines.append("\t".join(cells))
+    text = "\n".join(lines) + "\n"
+    if options.output is None:
+        sys.stdout.write(text)
+    else:
+        write_text(options.output, text)
+
+
+def convert_model(options: argparse.Namespace) -> None:
+    """Make a published model's folder from its original file."""
+    from protemb.models.pretrained import library
+
+    folder = library.convert(options.file, options.output)
+    levels = ", ".join(library.load_pretrained(folder).encoder.levels)
+    print(f"{folder}: levels {levels}")
+    print(library.NOTICE)
+
+
+def inspect_file(options: argparse.Namespace) -> None:
+    """Print what a checkpoint, a run folder or a vector table holds."""
+    import numpy as np
+
+    from protemb.apps.runs import read_result
+    from protemb.models.checkpoint import load_classifier
+    from protemb.vectors.table import VectorTable
+
+    path = Path(options.file)
+    record = read_result(path)
+    if record is not None:
+        _print_facts({name: record.get(name) for name in ("status", "label", "best_epoch")})
+        _print_facts({"error": record.get("error"), "seconds": record["seconds"]})
+        for metric, interval in record.get("scores", {}).get(record.get("label"), {}).items():
+            ends = (interval["low"], interval["high"])
+            shown = "" if None in ends else " [{:.3f}, {:.3f}]".format(*ends)
+            value = interval["value"]
+            _print_facts({metric: "undefined" if value is None else f"{value:.3f}{shown}"})
+    elif path.is_dir():
+        raise InputError(str(path), "no result.json inside: not a run folder")
+    elif path.suffix in (".h5", ".hdf5", ".parquet", ".npz"):
+        table = VectorTable.read(path)
+        _print_facts({"records": len(table), "features": table.vectors_ND.shape[1]})
+        _print_facts(dict(table.attributes))
+        if table.labels is not None:
+            names, counts = np.unique(table.labels, return_counts=True)
+            _print_facts(dict(zip(map(str, names), counts.tolist(), strict=True)))
+    else:
+        model = load_classifier(path)
+        parameters = sum(p.numel() for p in model.model.parameters())
+        _print_facts({"sha256": model.sha256, "parameters": parameters})
+        _print_facts(dict(model.recipe))
+
+
+def _print_facts(facts: dict[str, Any]) -> None:
+    for name, value in facts.items():
+        if value is not None:
+            print(f"{name}: {value}")
