@@ -43,7 +43,7 @@ def main() -> None:
     from protemb.sequences.alphabet import AA21
     from protemb.sequences.dataset import LabelledSet
     from protemb.sequences.partition import Split
-    from protemb.sequences.source import read_sequences
+    from protemb.sequences.reading import read_sequences
     from protemb.training.data import SequenceData
 
     torch.set_num_threads(1)

@@ -8,6 +8,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "AA21": "protemb.sequences.alphabet",
     "FileSource": "protemb.sequences.source",
+    "ProteinEmbedder": "protemb.vectors.estimator",
     "Rule": "protemb.sequences.labels",
     "TokenStore": "protemb.sequences.tokens",
     "VectorTable": "protemb.vectors.table",
@@ -15,7 +16,7 @@ _PUBLIC = {
     "load_classifier": "protemb.models.checkpoint",
     "load_model": "protemb.models.loading",
     "predict_records": "protemb.vectors.embed",
-    "read_sequences": "protemb.sequences.source",
+    "read_sequences": "protemb.sequences.reading",
 }
 __all__ = ["__version__", *_PUBLIC]
 

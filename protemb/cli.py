@@ -5,10 +5,10 @@ import sys
 from collections.abc import Sequence
 
 from protemb import __version__
-from protemb.apps.commands import data, embed, models, sweeps
+from protemb.apps.commands import data, embed, models, search, similarity, sweeps
 from protemb.errors import ProtembError
 
-COMMANDS = (models, embed, data, sweeps)
+COMMANDS = (models, embed, search, similarity, data, sweeps)
 
 EPILOG = """\
 protemb predict runs/demo/RUN new.fasta                    hosts and probabilities
@@ -17,7 +17,9 @@ protemb inspect vectors.h5                                 what a file or run ho
 protemb audit hosts.fasta --label-field 4                  duplicates, conflicts, balance
 protemb fetch influenza_ha                                 real data, checked hashes
 protemb summarize runs/demo/SWEEP                          a sweep's table and heatmap
-protemb convert ssa.sav -o models/ssa                    a published model; then embed models/ssa
+protemb convert ssa.sav -o models/ssa                      a published model; then embed models/ssa
+protemb similarity models/ssa a.fasta b.fasta              alike in structure?
+protemb search library.h5 queries.h5 -k 10                 the nearest vectors
 protemb report runs/demo/SWEEP                             which network is better, and why
 
 Training: python train.py --help

@@ -125,3 +125,22 @@ class DownloadError(ProtembError, OSError):
 
     def __str__(self) -> str:
         return f"{self.url}: {self.problem}"
+
+
+class OutOfMemory(ProtembError, MemoryError):
+    """One sequence alone is too much for the device.
+
+    >>> str(OutOfMemory("TITIN", 34350, "cuda"))
+    "record 'TITIN': its 34,350 residues do not fit into the memory of cuda, try --device cpu"
+    """
+
+    def __init__(self, record: str, residues: int, device: str) -> None:
+        super().__init__(record, residues, device)
+        self.record, self.residues, self.device = record, residues, device
+
+    def __str__(self) -> str:
+        hint = "" if self.device == "cpu" else ", try --device cpu"
+        return (
+            f"record {self.record!r}: its {self.residues:,} residues do not fit into the memory "
+            f"of {self.device}{hint}"
+        )

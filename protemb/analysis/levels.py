@@ -11,7 +11,7 @@ from torch import Tensor
 
 from protemb.models.batches import TokenBatch
 from protemb.models.classifier import SequenceClassifier
-from protemb.models.embedder import Embedder
+from protemb.models.embedder import Embedder, is_long, pool_level
 from protemb.models.encoders import Encoder
 from protemb.models.pooling import POOLINGS, MeanPooling, Pooling
 from protemb.sequences.tokens import TokenStore
@@ -66,11 +66,18 @@ def pooled_levels(
     widths: list[int] = []
 
     def compute(batch: TokenBatch) -> Tensor:
-        states = encoder(batch.tokens_BL, batch.lengths_B, levels)
-        vectors = {
-            name: _pool(encoder, name[0], pooling, states[name[0]], batch)
-            for name, pooling in poolings.items()
-        }
+        tokens_BL, lengths_B = batch.tokens_BL, batch.lengths_B
+        if is_long(encoder, tokens_BL, lengths_B):
+            vectors = {
+                name: pool_level(encoder, name[0], pooling, tokens_BL, lengths_B)
+                for name, pooling in poolings.items()
+            }
+        else:
+            states = encoder(tokens_BL, lengths_B, levels)
+            vectors = {
+                name: _pool(encoder, name[0], pooling, states[name[0]], batch)
+                for name, pooling in poolings.items()
+            }
         parts = [vector_BD.float() for vector_BD in vectors.values()]
         if read_head:
             parts.append(classifier.head[:-1](vectors[_own(own)]).float())

@@ -10,8 +10,8 @@ import pytorch_lightning as pl
 from pytorch_lightning.loggers import Logger
 
 from protemb.apps.config import build, optimizer_of
+from protemb.apps.encoders import begin_from_weights, encoder_label, encoder_recipe
 from protemb.apps.mirror import mirror_results
-from protemb.apps.naming import run_label
 from protemb.apps.records import load_data, load_split, print_parts
 from protemb.apps.results import Outcome, print_outcome, save_outcome
 from protemb.apps.tasks import Fitted
@@ -34,7 +34,7 @@ class Classification:
     """One label per protein; see `protemb.apps.tasks.Task`."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
-        self.values, self.label = values, run_label(values)
+        self.values, self.label = values, _label(values)
         data = load_data(values)
         seed = values["split"].get("seed", 0)
         self.split = thin(data, load_split(values, data), values["train_share"], seed=seed)
@@ -59,7 +59,7 @@ class Classification:
         values, data = self.values, self.data
         return {
             "version": RECIPE_VERSION,
-            "encoder": values["encoder"],
+            "encoder": encoder_recipe(values["encoder"]),
             "pooling": values["pooling"],
             "level": values["level"],
             "head": {name: values["task"][name] for name in ("hidden", "dropout")},
@@ -75,6 +75,9 @@ class Classification:
         values, task = self.values, self.values["task"]
         recipe = self.recipe()
         classifier = build_classifier(recipe)
+        for name in set(values["vectors"] or ()) - {"own"}:
+            classifier.embedder.encoder.check_level(name.partition("/")[0])
+        begin_from_weights(classifier.embedder.encoder, values["encoder"])
         batches = SequenceData(
             self.data,
             self.split,
@@ -176,6 +179,14 @@ class Classification:
     def show(self, folder: Path) -> None:
         """Print the result table."""
         print_outcome(self.outcome, folder)
+
+
+def _label(values: Mapping[str, Any]) -> str:
+    """How tables name the network: bilstm/mean, embedding/mean+64, lstm@table/mean."""
+    level = "" if values["level"] == "states" else f"@{values['level']}"
+    hidden = values["task"]["hidden"]
+    name = f"{encoder_label(values)}{level}/{values['choices']['pooling']}"
+    return name + ("" if hidden is None else f"+{hidden}")
 
 
 def _against_best_baseline(

@@ -54,6 +54,8 @@ def fit(
     with _interruptible(trainer), _flushed_subnormals(), warnings.catch_warnings():
         # A run that resumes finds its own checkpoints.
         warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
+        # Frozen encoders are meant to be.
+        warnings.filterwarnings("ignore", "Found .* module.* in eval mode")
         trainer.fit(module, batches, ckpt_path=checkpoint, weights_only=True)
     best = callbacks["best"].best_model_score
     return Fitted(trainer, callbacks["history"], float(best))

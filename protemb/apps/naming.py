@@ -7,9 +7,8 @@ is imported before Hydra composes, so it stays light.
 import hashlib
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from omegaconf import OmegaConf
 
@@ -55,11 +54,3 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver(
         "sweep_name", lambda: sweep_name(sys.argv[1:]), replace=True, use_cache=True
     )
-
-
-def run_label(values: Mapping[str, Any]) -> str:
-    """How tables name the network: bilstm/mean, embedding/mean+64, lstm@table/mean."""
-    encoder, pooling = values["choices"]["encoder"], values["choices"]["pooling"]
-    level = "" if values["level"] == "states" else f"@{values['level']}"
-    hidden = values["task"]["hidden"]
-    return f"{encoder}{level}/{pooling}" + ("" if hidden is None else f"+{hidden}")

@@ -82,12 +82,20 @@ def save_outcome(outcome: Outcome, folder: Path) -> None:
     if outcome.baselines:
         write_baselines(outcome, folder / "baselines.parquet")
     write_history(outcome.history, folder / "history.csv")
-    tables = {name: vector_table(outcome, name) for name in outcome.values["vectors"]}
+    tables = {name: vector_table(outcome, name) for name in _wanted(outcome)}
     for table in tables.values():
         name = f"{table.attributes['level']}-{table.attributes['pooling']}.h5"
         table.write(folder / "vectors" / name)
     if outcome.values["figures"]:
         draw_figures(outcome, tables, folder / "figures")
+
+
+def _wanted(outcome: Outcome) -> list[str]:
+    """Names of the vector tables to write."""
+    if outcome.values["vectors"] is not None:
+        return outcome.values["vectors"]
+    levels = outcome.model.model.embedder.encoder.levels
+    return ["own", "table/mean"] if "table" in levels else ["own"]
 
 
 def write_predictions(outcome: Outcome, path: Path) -> None:

@@ -104,15 +104,24 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     return record if isinstance(record, dict) and {"status", "key"} <= record.keys() else None
 
 
-def run_key(values: Mapping[str, Any], data_fingerprint: str, split_fingerprint: str) -> str:
+def run_key(
+    values: Mapping[str, Any],
+    data_fingerprint: str,
+    split_fingerprint: str,
+    weights_fingerprint: str = "",
+) -> str:
     """Content key of a run: config, data, split and code.
 
     Where results go, how they are logged and whether a run may resume do not change them. Where the
-    data and the split come from does not matter either: their content does.
+    data, the split and an encoder's first weights come from does not matter either: their content
+    does.
     """
     left_out = ("paths", "logger", "resume", "out_dir", "figures", "choices", "overrides", "split")
     config = {name: value for name, value in values.items() if name not in left_out}
     config["data"] = values["data"]["name"]
+    config["encoder"] = {
+        name: value for name, value in values["encoder"].items() if name != "weights"
+    }
     config["callbacks"] = {
         name: {option: value for option, value in node.items() if option != "dirpath"}
         for name, node in values["callbacks"].items()
@@ -126,6 +135,7 @@ def run_key(values: Mapping[str, Any], data_fingerprint: str, split_fingerprint:
             "config": config,
             "data": data_fingerprint,
             "split": split_fingerprint,
+            "weights": weights_fingerprint,
             "code": code_key(),
         }
     )

@@ -14,6 +14,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from protemb.apps.config import check, plain
+from protemb.apps.encoders import weights_fingerprint
 from protemb.apps.fitting import Interrupted, fit
 from protemb.apps.mirror import open_loggers
 from protemb.apps.runs import RunFolder, read_result, run_key
@@ -77,8 +78,9 @@ def run(cfg: DictConfig) -> float:
     """
     values = plain(cfg)
     check(values)
+    weights = weights_fingerprint(values["encoder"])
     task = open_task(values)
-    folder = RunFolder(Path(values["out_dir"]), run_key(values, *task.fingerprints))
+    folder = RunFolder(Path(values["out_dir"]), run_key(values, *task.fingerprints, weights))
     first = is_first_process()
     done = folder.finished() if values["resume"] == "auto" else None
     if done is not None:

@@ -26,7 +26,7 @@ from protemb.targets import ForbiddenTarget, locate
 
 RECIPE_VERSION = 1
 RECIPE_KEY = "protemb"
-ENCODERS = ("protemb.models.encoders.",)
+ENCODERS = ("protemb.models.encoders.", "protemb.models.pretrained.", "protemb.models.tuning.")
 POOLINGS = ("protemb.models.pooling.",)
 # Prefix of the classifier's weights inside a training checkpoint.
 WEIGHTS_PREFIX = "classifier."

@@ -3,6 +3,8 @@
 Shape letters: B = sequences, L = longest of them, C = classes.
 """
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 from protemb.models.embedder import Embedder
@@ -23,6 +25,8 @@ class SequenceClassifier(nn.Module):
     ) -> None:
         super().__init__()
         self.embedder = embedder
+        self.known: Callable[..., Tensor] | None = None
+        """Looks up what a frozen embedder would compute; only while training."""
         layers: list[nn.Module] = [nn.Dropout(dropout)]
         width = embedder.out_dim
         if hidden is not None:
@@ -34,4 +38,5 @@ class SequenceClassifier(nn.Module):
         self, tokens_BL: Tensor, lengths_B: Tensor, positions_B: Tensor | None = None
     ) -> Tensor:
         """Return logits_BC."""
-        return self.head(self.embedder(tokens_BL, lengths_B, positions_B))
+        embed = self.known or self.embedder
+        return self.head(embed(tokens_BL, lengths_B, positions_B))

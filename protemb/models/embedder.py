@@ -5,10 +5,14 @@ Shape letters: B = sequences, L = longest of them, D = features.
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from protemb.models.encoders import Encoder
 from protemb.models.pooling import POOLINGS, MeanPooling, Pooling
+
+LONG = 8192
+"""A longer sequence, alone in its batch, is embedded piece by piece (see `pieces`)."""
 
 
 class Embedder(nn.Module):
@@ -38,8 +42,30 @@ class Embedder(nn.Module):
         self, tokens_BL: Tensor, lengths_B: Tensor, positions_B: Tensor | None = None
     ) -> Tensor:
         """Return vectors_BD."""
-        table = self.encoder.table_at(self.level)
-        if table is not None and isinstance(self.pooling, MeanPooling):
-            return table.mean(tokens_BL, lengths_B)
-        states_BLD = self.encoder(tokens_BL, lengths_B, (self.level,))[self.level]
-        return self.pooling(states_BLD, lengths_B, positions_B)
+        return pool_level(self.encoder, self.level, self.pooling, tokens_BL, lengths_B, positions_B)
+
+
+def pool_level(
+    encoder: Encoder,
+    level: str,
+    pooling: Pooling,
+    tokens_BL: Tensor,
+    lengths_B: Tensor,
+    positions_B: Tensor | None = None,
+) -> Tensor:
+    """Return vectors_BD of a level, in the cheapest way that is exact."""
+    table = encoder.table_at(level)
+    if table is not None and isinstance(pooling, MeanPooling):
+        return table.mean(tokens_BL, lengths_B)
+    if is_long(encoder, tokens_BL, lengths_B):
+        return pooling.over_pieces(encoder.pieces(tokens_BL, level), positions_B)
+    return pooling(encoder(tokens_BL, lengths_B, (level,))[level], lengths_B, positions_B)
+
+
+def is_long(encoder: Encoder, tokens_BL: Tensor, lengths_B: Tensor) -> bool:
+    """Whether the batch is one long sequence, whose states are better never held whole.
+
+    Not on a GPU: it has the memory, and its kernels want the weights of a layer in one place.
+    """
+    plain = not (torch.is_grad_enabled() or encoder.training) and tokens_BL.device.type == "cpu"
+    return plain and lengths_B.tolist() == [tokens_BL.shape[1]] and tokens_BL.shape[1] > LONG

@@ -1,8 +1,10 @@
 """Any model that embeds, from its path: a run, a checkpoint, a converted model."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -29,6 +31,7 @@ class EmbeddingModel:
         pooling: the pooling that it was trained with, `mean` for published ones.
         name: for people.
         sha256: hash of its weights' file.
+        node: plain values that build the encoder.
         own: the embedder that was trained, when there was one.
     """
 
@@ -38,6 +41,7 @@ class EmbeddingModel:
     pooling: str
     name: str
     sha256: str
+    node: Mapping[str, Any]
     own: Embedder | None = None
 
     def embedder(self, level: str | None = None, pooling: str | None = None) -> Embedder:
@@ -66,7 +70,13 @@ def load_model(path: str | PathLike[str], device: str | torch.device = "cpu") ->
         recipe, encoder = found.recipe, found.encoder.eval().to(device)
         source = recipe["source"]["name"]
         return EmbeddingModel(
-            encoder, found.alphabet, recipe["level"], "mean", source, found.sha256
+            encoder,
+            found.alphabet,
+            recipe["level"],
+            "mean",
+            source,
+            found.sha256,
+            recipe["encoder"],
         )
     return embedding_model(load_classifier(path, device), str(path))
 
@@ -82,7 +92,14 @@ def embedding_model(trained: TrainedClassifier, source: str) -> EmbeddingModel:
     if alphabet is None or alphabet.fingerprint != recipe["alphabet_fingerprint"]:
         raise CheckpointError(source, f"its alphabet {recipe['alphabet']!r} is not known here")
     return EmbeddingModel(
-        own.encoder, alphabet, own.level, own.pooling_name, recipe["label"], trained.sha256, own
+        own.encoder,
+        alphabet,
+        own.level,
+        own.pooling_name,
+        recipe["label"],
+        trained.sha256,
+        recipe["encoder"],
+        own,
     )
 
 

@@ -13,6 +13,7 @@ Time-major tensors have L first, as the kernels want them.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,11 @@ from protemb.errors import ConfigError
 from protemb.models.batches import padding_mask
 
 PATHS = ("auto", "packed", "staircase")
+
+State = tuple[Tensor, ...]
+"""What a layer carries in one direction, each 1BH: hidden and cell (LSTM), or hidden (GRU)."""
+Step = Callable[[Tensor, State | None], tuple[Tensor, State]]
+"""Inputs and the state before them, to outputs and the state behind them."""
 
 # A new piece begins when fewer than this share of a piece's rows is still running.
 _SHRINK = 0.75
@@ -101,6 +107,32 @@ def staircase(lengths: list[int], chunk: int | None = None) -> list[tuple[int, i
     return pieces
 
 
+def one_direction(rnn: nn.LSTM | nn.GRU, layer: int, direction: str) -> Step:
+    """One layer in one direction (`""` or `"_reverse"`), as a step over a piece of time.
+
+    A step takes time-major inputs_LBD and the state behind the piece before (None: zeros), and
+    returns states_LBH and its own last state. It reads its inputs in the order given, so for
+    `_reverse` they are reversed.
+    """
+    suffix = f"_l{layer}{direction}"
+    names = ("weight_ih", "weight_hh", *(("bias_ih", "bias_hh") if rnn.bias else ()))
+    weights = [getattr(rnn, name + suffix) for name in names]
+    # has_biases, num_layers, dropout, train, bidirectional, batch_first
+    options = (rnn.bias, 1, 0.0, rnn.training, False, False)
+
+    def step(inputs_LBD: Tensor, state: State | None) -> tuple[Tensor, State]:
+        if state is None:
+            zero_1BH = inputs_LBD.new_zeros(1, inputs_LBD.shape[1], rnn.hidden_size)
+            state = (zero_1BH, zero_1BH)
+        if isinstance(rnn, nn.LSTM):
+            output_LBH, *after = torch.lstm(inputs_LBD, state, weights, *options)
+        else:
+            output_LBH, *after = torch.gru(inputs_LBD, state[0].contiguous(), weights, *options)
+        return output_LBH, tuple(after)
+
+    return step
+
+
 def _run_pieces(
     rnn: nn.LSTM | nn.GRU,
     layer: int,
@@ -109,23 +141,14 @@ def _run_pieces(
     pieces: list[tuple[int, int, int]],
 ) -> Tensor:
     """Run one layer in one direction, piece by piece, carrying the state."""
-    suffix = f"_l{layer}{direction}"
-    names = ("weight_ih", "weight_hh", *(("bias_ih", "bias_hh") if rnn.bias else ()))
-    weights = [getattr(rnn, name + suffix) for name in names]
+    step = one_direction(rnn, layer, direction)
     rows = inputs_LBD.shape[1]
-    hidden = inputs_LBD.new_zeros(1, rows, rnn.hidden_size)
-    cell = hidden
+    state: State | None = None
     outputs = []
-    # has_biases, num_layers, dropout, train, bidirectional, batch_first
-    options = (rnn.bias, 1, 0.0, rnn.training, False, False)
     for start, stop, active in pieces:
-        inputs = inputs_LBD[start:stop, :active]
-        hidden = hidden[:, :active]
-        if isinstance(rnn, nn.LSTM):
-            states = (hidden, cell[:, :active])
-            output, hidden, cell = torch.lstm(inputs, states, weights, *options)
-        else:
-            output, hidden = torch.gru(inputs, hidden.contiguous(), weights, *options)
+        if state is not None:
+            state = tuple(part[:, :active] for part in state)
+        output, state = step(inputs_LBD[start:stop, :active], state)
         outputs.append(output if active == rows else F.pad(output, (0, 0, 0, rows - active)))
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 

@@ -64,7 +64,15 @@ AA21 = Alphabet("aa21", "ARNDCQEGHILKMFPSTWYVX", (("O", "K"), ("U", "C"), ("B", 
 # Order of UniRep's own tokens, which begin with 1 (Alley et al. 2019): a token here is one less.
 UNIREP = Alphabet("unirep", "MRHKDESTNQCUGPAVIFYWLOX", (("B", "X"), ("Z", "X"), ("J", "X")))
 
-ALPHABETS = {alphabet.name: alphabet for alphabet in (AA21, UNIREP)}
+# Order of ESM's own tokens (Rives et al. 2021); every letter that it was trained on is its own.
+ESM = Alphabet("esm", "LAGVSERTIDPKQNFYMHWCXBUZO")
+
+# Order of ProtT5's own tokens; its authors read rare letters as X (Elnaggar et al. 2022).
+PROTT5 = Alphabet(
+    "prott5", "ALGVSREDTIPKFQNYMHWCX", (("U", "X"), ("Z", "X"), ("O", "X"), ("B", "X"))
+)
+
+ALPHABETS = {alphabet.name: alphabet for alphabet in (AA21, UNIREP, ESM, PROTT5)}
 
 
 @dataclass(frozen=True)

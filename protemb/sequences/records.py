@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -91,11 +91,26 @@ class RecordFiles:
         return entry
 
 
-class Recorder:
-    """Appends the residues of entries to a new store; use it in a `with` block."""
+class Share(Protocol):
+    """Which sequences are wanted."""
 
-    def __init__(self, folder: Path, alphabet: Alphabet, policy: LetterPolicy) -> None:
-        self._tokenizer = Tokenizer(alphabet, policy)
+    def holds(self, tokens_L: np.ndarray) -> bool:
+        """Whether a sequence is."""
+        ...
+
+
+class Recorder:
+    """Appends the residues of entries to a new store; use it in a `with` block.
+
+    With a shard, records of the other shares are read and counted, and nothing else.
+    """
+
+    def __init__(
+        self, folder: Path, alphabet: Alphabet, policy: LetterPolicy, shard: Share | None = None
+    ) -> None:
+        self._tokenizer, self._shard = Tokenizer(alphabet, policy), shard
+        self._known = 0  # records with known letters, those of other shares too
+        self._places = array("q")
         self._builder = TokenStoreBuilder(folder, alphabet)
         self._lines = array("q")
         self._ids = array("q")  # hashes
@@ -120,10 +135,14 @@ class Recorder:
             raise entry.error(problem + error.alphabet) from error
         if tokens_L is None:
             return 0
+        self._known += 1
+        if self._shard is not None and not self._shard.holds(tokens_L):
+            return 0
         if entry.source != self._builder.source:
             self._builder.source = entry.source
             self._starts.append((len(self), entry.source))
         self._builder.append(entry.id, tokens_L, entry.line)
+        self._places.append(self._known - 1)
         self._lines.append(entry.line)
         self._ids.append(hash(entry.id))
         return len(tokens_L)
@@ -155,12 +174,17 @@ class Recorder:
         _, source = self._starts[bisect_right(self._starts, record, key=lambda s: s[0]) - 1]
         return source, self._lines[record]
 
+    def places(self) -> np.ndarray:
+        """Place of each added record among all records with known letters, from 0."""
+        return np.array(self._places, np.int64)
+
     def counts(self) -> dict[str, Any]:
         """Say what was done, for a report."""
         letters = dict(self._tokenizer.counts)
         dropped = letters.pop("dropped_unknown", 0)
         return {
-            "records_read": len(self) + dropped,
+            "records_read": self._known + dropped,
+            "records_known": self._known,
             "unknown_letters_dropped": dropped,
             "repeated_records": self._builder.counts["repeated_records"],
             "letters": {name: count for name, count in sorted(letters.items()) if count},

@@ -7,14 +7,14 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from protemb import __version__
 from protemb.errors import ConfigError, InputError
 from protemb.files import cached_folder, content_key
-from protemb.sequences.alphabet import AA21, Alphabet, LetterPolicy, as_policy
+from protemb.sequences.alphabet import AA21, LetterPolicy, as_policy
 from protemb.sequences.columns import Fields, TextColumn
 from protemb.sequences.dataset import LabelledSet, without_classes
 from protemb.sequences.labelling import Join, Labeller
@@ -244,32 +244,6 @@ class FileSource:
                 source, line = recorder.place(int(added_N[record]))
                 problem = f"class {name!r} has only this record; min_class_size=2 leaves it out"
                 raise InputError(source, problem, line, data.store.id(record))
-
-
-def read_sequences(
-    path: PathLike,
-    alphabet: Alphabet = AA21,
-    policy: LetterPolicy | None = None,
-    id_rule: RuleLike = None,
-) -> tuple[TokenStore, dict[str, Any]]:
-    """Read records without labels, FASTA or a table; return them and a report of what was done.
-
-    The arrays are mapped from temporary files that go with the store.
-
-    Raises:
-        InputError: The file cannot be used; or every record was dropped.
-    """
-    files = RecordFiles((str(path),), as_rule("id", id_rule))
-    with (
-        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
-        Recorder(Path(folder), alphabet, as_policy(policy)) as recorder,
-    ):
-        for entry in files:
-            recorder.add(entry)
-        if not len(recorder):
-            raise InputError(str(path), "no record has known letters only")
-        store, _ = recorder.finish()
-    return store, recorder.counts() | {"records_kept": len(store)}
 
 
 def _check_repeats(

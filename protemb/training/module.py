@@ -18,6 +18,7 @@ from protemb.errors import Diverged
 from protemb.models.checkpoint import RECIPE_KEY
 from protemb.models.classifier import SequenceClassifier
 from protemb.training.data import LabelledBatch
+from protemb.training.frozen import is_frozen, known_vectors
 
 
 class ClassifierModule(pl.LightningModule):
@@ -51,6 +52,13 @@ class ClassifierModule(pl.LightningModule):
         self.objective, self.label_smoothing, self.seed = objective, label_smoothing, seed
         self.val_confusion = MulticlassConfusionMatrix(len(recipe["labels"]))
         self.val_loss = MeanMetric(nan_strategy="disable")
+
+    def on_fit_start(self) -> None:
+        """Compute once what a frozen encoder would compute in every epoch."""
+        embedder = self.classifier.embedder
+        if is_frozen(embedder):
+            batches = self.trainer.datamodule  # type: ignore[attr-defined]
+            self.classifier.known = known_vectors(embedder, batches, self.device)
 
     def on_train_batch_start(self, batch: LabelledBatch, batch_idx: int) -> None:
         """Seed the dropout masks, so that a resumed run draws the same ones."""

@@ -15,6 +15,7 @@ from protemb.sequences.alphabet import AA21
 def embedding_part(pooling):
     """What is loaded from a run that trained a small LSTM with this pooling."""
     recipe = {"alphabet": "aa21", "alphabet_fingerprint": AA21.fingerprint, "label": "lstm"}
+    recipe["encoder"] = {"_target_": "protemb.models.encoders.RecurrentEncoder", "hidden_dim": 4}
     classifier = SequenceClassifier(Embedder(RecurrentEncoder(hidden_dim=4), pooling), 2)
     return embedding_model(TrainedClassifier(classifier.eval(), recipe, ""), "runs/lstm")
 

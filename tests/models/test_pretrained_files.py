@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protemb.errors import CheckpointError
-from protemb.models.pretrained.pickles import Storage, View
+from protemb.models.pretrained.inert import Storage, View
 from protemb.models.pretrained.weights import _array, read_weights
 
 PROTOCOL = [0x1950A86A20F9469CFC6C, 1001, {"protocol_version": 1001, "little_endian": True}]

@@ -15,8 +15,9 @@ from protemb.errors import InputError
 from protemb.sequences.alphabet import AA21, LetterPolicy
 from protemb.sequences.dataset import report_lines
 from protemb.sequences.labels import Rule
+from protemb.sequences.reading import read_sequences
 from protemb.sequences.records import RecordFiles
-from protemb.sequences.source import FileSource, read_sequences
+from protemb.sequences.source import FileSource
 
 HOSTS = """\
 >P1|human|H1|2001|1

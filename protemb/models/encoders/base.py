@@ -1,15 +1,17 @@
 """What every encoder offers, and the residue table they all start from.
 
-Shape letters: B = sequences, L = longest of them, D = features per residue, V = alphabet size.
+Shape letters: B = sequences, L = longest of them, C = residues of a piece, D = features per
+residue, V = alphabet size.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from protemb.errors import ConfigError
+from protemb.models.pieces import PIECE
 
 TABLE_KINDS = ("learned", "random_frozen")
 
@@ -44,6 +46,32 @@ class Encoder(nn.Module, ABC):
     def table_at(self, level: str) -> "ResidueTable | None":
         """The residue table whose rows this level is, when it is nothing but that."""
         return None
+
+    def reach(self, level: str) -> int | None:
+        """How many residues to either side a state can read; None where that is all of them."""
+        return None if self.table_at(level) is None else 0
+
+    def pieces(self, tokens_1L: Tensor, level: str, chunk: int = PIECE) -> Iterator[Tensor]:
+        """Yield the states_1CD of one sequence in pieces, from left to right.
+
+        Side by side they are what the encoder itself gives (float rounding aside). Encoders that
+        can, hold no more than a piece at a time; here, those whose states read a limited
+        neighbourhood. The others give one piece. Call it where gradients are off.
+
+        Args:
+            tokens_1L: one sequence without padding.
+            level: one of the encoder's levels.
+            chunk: residues of a piece; more where a state's neighbourhood is wider.
+        """
+        length, reach = tokens_1L.shape[1], self.reach(level)
+        if reach is None:
+            reach, chunk = 0, length
+        chunk = max(chunk, 2 * reach)
+        for start in range(0, length, chunk):
+            first, last = max(0, start - reach), min(length, start + chunk + reach)
+            window_1L, lengths_1 = tokens_1L[:, first:last], torch.tensor([last - first])
+            states_1LD = self(window_1L, lengths_1, (level,))[level]
+            yield states_1LD[:, start - first : start - first + chunk]
 
     def check_level(self, level: str) -> None:
         """Raise ConfigError unless this encoder has the level."""

@@ -50,6 +50,7 @@ class ConvolutionEncoder(Encoder):
         self.blocks = nn.ModuleList(
             _Block(hidden_dim, kernel, 2**i, dropout) for i in range(layers)
         )
+        self.sight = sum(2**i * (kernel // 2) for i in range(layers))
 
     def dim(self, level: str) -> int:
         """Features per residue at a level."""
@@ -59,6 +60,10 @@ class ConvolutionEncoder(Encoder):
     def table_at(self, level: str) -> ResidueTable | None:
         """The residue table, where the level is its rows."""
         return self.table if level == "table" else None
+
+    def reach(self, level: str) -> int | None:
+        """Residues to either side within all filters, one behind the other."""
+        return 0 if level == "table" else self.sight
 
     def forward(
         self, tokens_BL: Tensor, lengths_B: Tensor, levels: Sequence[str] = ("states",)

@@ -1,11 +1,12 @@
 """LSTM and GRU encoders, one or two directions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
 
 from protemb.errors import ConfigError
 from protemb.models.encoders.base import Encoder, ResidueTable
+from protemb.models.pieces import PIECE, recurrent_pieces
 from protemb.models.recurrent import run_recurrent
 
 _CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
@@ -83,3 +84,13 @@ class RecurrentEncoder(Encoder):
         if "states" in levels:
             found["states"] = run_recurrent(self.rnn, found["table"], lengths_B, self.path)
         return {level: found[level] for level in levels}
+
+    def pieces(self, tokens_1L: Tensor, level: str, chunk: int = PIECE) -> Iterator[Tensor]:
+        """Yield the states_1CD of one sequence in pieces, from left to right."""
+        self.check_level(level)
+        rows = super().pieces(tokens_1L, "table", chunk)
+        if level == "table":
+            yield from rows
+            return
+        for states_C1H in recurrent_pieces(self.rnn, (row.transpose(0, 1) for row in rows)):
+            yield states_C1H.transpose(0, 1)

