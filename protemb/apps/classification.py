@@ -12,15 +12,13 @@ from pytorch_lightning.loggers import Logger
 from protemb.apps.config import build, optimizer_of
 from protemb.apps.encoders import begin_from_weights, encoder_label, encoder_recipe
 from protemb.apps.mirror import mirror_results
-from protemb.apps.records import load_data, load_split, print_parts
+from protemb.apps.records import announce, load_data, load_split
 from protemb.apps.results import Outcome, print_outcome, save_outcome
 from protemb.apps.tasks import Fitted
-from protemb.files import write_text
+from protemb.errors import ConfigError
 from protemb.intervals import Interval
 from protemb.models.checkpoint import RECIPE_VERSION, build_classifier, load_classifier
 from protemb.scores import classification_scores, score_difference
-from protemb.sequences.audit import audit, audit_lines, audit_split, audit_split_lines
-from protemb.sequences.dataset import report_lines
 from protemb.sequences.shuffles import shuffled_set
 from protemb.sequences.thinning import thin
 from protemb.sequences.units import resampling_units
@@ -36,6 +34,8 @@ class Classification:
     def __init__(self, values: Mapping[str, Any]) -> None:
         self.values, self.label = values, _label(values)
         data = load_data(values)
+        if len(data.label_names) < 2:
+            raise ConfigError("data", values["data"]["name"], "data with labels")
         seed = values["split"].get("seed", 0)
         self.split = thin(data, load_split(values, data), values["train_share"], seed=seed)
         if values["shuffle"] != "none":
@@ -46,13 +46,9 @@ class Classification:
     def begin(self, folder: Path) -> None:
         """Write split and audit; say what was read."""
         data, split = self.data, self.split
-        split.write(folder / "split.tsv", data.store)
-        self.facts, self.split_facts = audit(data), audit_split(data, split)
-        counted = report_lines(data.report)
-        lines = [*counted, *audit_lines(self.facts), *audit_split_lines(self.split_facts)]
-        write_text(folder / "audit.txt", "\n".join(lines) + "\n")
-        print("\n".join(counted))
-        print_parts(self.values, data, split, f"{len(data.label_names)} labels")
+        self.facts, self.split_facts = announce(
+            self.values, data, split, folder, f"{len(data.label_names)} labels"
+        )
 
     def recipe(self) -> dict[str, Any]:
         """Plain values that rebuild the network and say what its input and classes are."""
@@ -140,7 +136,7 @@ class Classification:
             difference=difference,
         )
         save_outcome(self.outcome, folder)
-        mirror_results(loggers, self.outcome, folder)
+        mirror_results(loggers, scores[self.label], folder)
         return {
             "scores": {
                 name: {metric: interval.as_dict() for metric, interval in row.items()}

@@ -38,7 +38,7 @@ class TrainConfig:
     unit_identity: float = 0.99
     train_share: float = 1.0
     shuffle: str = "none"
-    vectors: list[str] = field(default_factory=list)
+    vectors: list[str] | None = None
     figures: bool = True
     out_dir: str = MISSING
     choices: Any = MISSING
@@ -68,9 +68,33 @@ CHOICES = {
 # Options that each kind of task has beside those of all tasks, and metrics that choose its epoch.
 TASK_OPTIONS = {
     "classification": ("hidden", "dropout", "class_weights", "label_smoothing"),
+    "residue": ("hidden", "dropout", "class_weights", "crf"),
+    "similarity": (
+        "level",
+        "out_dim",
+        "method",
+        "norm",
+        "levels",
+        "unit",
+        "tau",
+        "resample",
+        "pairs_per_epoch",
+        "pairs_per_batch",
+        "validation_pairs",
+        "test_pairs",
+        "alignment",
+        "pairs_file",
+        "cells",
+    ),
+    "lm": (),
+    "masked_lm": ("masked",),
 }
 OBJECTIVES = {
     "classification": ("val/balanced_accuracy", "val/macro_f1", "val/loss"),
+    "residue": ("val/accuracy", "val/macro_f1", "val/loss"),
+    "similarity": ("val/spearman", "val/loss"),
+    "lm": ("val/loss", "val/accuracy"),
+    "masked_lm": ("val/loss", "val/accuracy"),
 }
 
 # Keys of the groups that are no class of their own.
@@ -125,7 +149,7 @@ def check(values: Mapping[str, Any]) -> None:
             if name not in known_keys and (group != "task" or name not in TASK_OPTIONS[kind]):
                 raise ConfigError(f"{group}.{name}", values[group][name], "no such option")
     _check_numbers(values, "")
-    for name in values["vectors"]:
+    for name in values["vectors"] or ():
         level, slash, pooling = str(name).partition("/")
         if name != "own" and (not slash or pooling not in POOLING_NAMES):
             expected = f"own, or level/pooling with one of {', '.join(POOLING_NAMES)}"

@@ -8,9 +8,9 @@ from typing import Any
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from protemb.apps.config import build
-from protemb.apps.results import Outcome
 from protemb.errors import ConfigError
 from protemb.files import content_key
+from protemb.intervals import Interval
 from protemb.vectors.table import VectorTable
 
 
@@ -53,18 +53,18 @@ def log_config(loggers: Iterable[Logger], values: Mapping[str, Any]) -> None:
             raise ConfigError("logger", "wandb", expected) from error
 
 
-def mirror_results(loggers: Iterable[Logger], outcome: Outcome, folder: Path) -> None:
+def mirror_results(loggers: Iterable[Logger], scores: Mapping[str, Interval], folder: Path) -> None:
     """Send final scores, figures and vectors to the loggers that can show them."""
-    scores = {
+    numbers = {
         f"test/{metric}/{end}".removesuffix("/value"): number
-        for metric, interval in outcome.scores[outcome.label].items()
+        for metric, interval in scores.items()
         for end, number in interval.as_dict().items()
         if number is not None
     }
     pictures = sorted((folder / "figures").glob("*.png"))
     for logger in loggers:
         if isinstance(logger, WandbLogger):
-            logger.experiment.summary.update(scores)
+            logger.experiment.summary.update(numbers)
             for picture in pictures:
                 logger.log_image(picture.stem, [str(picture)])
             for path in sorted((folder / "vectors").glob("*.h5")):
@@ -72,7 +72,7 @@ def mirror_results(loggers: Iterable[Logger], outcome: Outcome, folder: Path) ->
                 columns, rows = _projector_rows(table)
                 logger.log_table(f"vectors/{path.stem}", columns=columns, data=rows)
         else:
-            logger.log_metrics(scores)
+            logger.log_metrics(numbers)
         if isinstance(logger, TensorBoardLogger):
             _show_pictures(logger, pictures)
 

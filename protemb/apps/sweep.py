@@ -18,7 +18,15 @@ from protemb.files import whole_file
 from protemb.intervals import Interval, percentile_interval
 from protemb.scores import bootstrap_scores
 
-METRIC = "balanced_accuracy"
+# The score that a sweep is about, by kind of task.
+METRICS = {
+    "classification": "balanced_accuracy",
+    "residue": "accuracy",
+    "similarity": "spearman",
+    "lm": "cross_entropy",
+    "masked_lm": "cross_entropy",
+}
+LOWER_IS_BETTER = ("cross_entropy",)
 REPLICATES = 1000
 # Overrides that repeat a cell (averaged) or are in its row and column already.
 REPEATS = ("seed", "split.fold")
@@ -38,10 +46,17 @@ def summarise(folder: Path) -> list[Record]:
     cells = average_cells(records, folder)
     data = records[0]["config"]["data"]["name"] if "config" in records[0] else ""
     if cells:
-        heatmap(cells, folder / "heatmap.png", title=f"balanced accuracy on the test part, {data}")
+        title = f"{metric_of(records[0]).replace('_', ' ')} on the test part, {data}"
+        heatmap(cells, folder / "heatmap.png", title=title)
     print_summary(records, cells)
     print(f"Summary: {folder}")
     return records
+
+
+def metric_of(record: Mapping[str, Any]) -> str:
+    """The score that a run is about."""
+    task = record.get("config", {}).get("task", {})
+    return METRICS[task.get("kind", "classification")]
 
 
 def write_summary(records: Sequence[Record], path: Path) -> None:
@@ -98,6 +113,8 @@ def average_cells(records: Sequence[Record], folder: Path) -> Cells:
     same test part, and takes the percentiles of the cell's mean.
     """
     extras = label_extras(records)
+    if metric_of(records[0]) != METRICS["classification"]:
+        return _plain_cells(records, extras)
     replicates: dict[tuple[str, str], list[np.ndarray]] = defaultdict(list)
     for record, extra in zip(records, extras, strict=True):
         if "label" not in record:  # running, or refused before it began
@@ -114,6 +131,29 @@ def average_cells(records: Sequence[Record], folder: Path) -> Cells:
     }
 
 
+def _plain_cells(records: Sequence[Record], extras: Sequence[str]) -> Cells:
+    """Mean score of each cell; with an interval where the cell is one run."""
+    found: dict[tuple[str, str], list[Interval]] = defaultdict(list)
+    for record, extra in zip(records, extras, strict=True):
+        if "label" in record:
+            encoder, _, rest = record["label"].partition("/")
+            runs = found[f"{encoder} ({extra})" if extra else encoder, rest]
+            if record["status"] == "done":
+                runs.append(_interval(record["scores"][record["label"]][metric_of(record)]))
+    return {cell: _mean(runs) if runs else None for cell, runs in found.items()}
+
+
+def _interval(ends: Mapping[str, float | None]) -> Interval:
+    return Interval(**{end: math.nan if x is None else x for end, x in ends.items()})
+
+
+def _mean(rows: Sequence[Interval]) -> Interval:
+    """The one value, where all are the same; else the mean, without interval."""
+    if len(set(rows)) == 1:
+        return rows[0]
+    return Interval(float(np.mean([row.value for row in rows])), math.nan, math.nan)
+
+
 def _replicates(folder: Path) -> np.ndarray:
     """The run's score on its test part, followed by that of every bootstrap replicate."""
     table = pq.read_table(folder / "predictions.parquet", filters=[("part", "==", "test")])
@@ -125,7 +165,8 @@ def _replicates(folder: Path) -> np.ndarray:
     values, replicates_of = bootstrap_scores(
         labels_N, probabilities_NC, groups_N, list(index), replicates=REPLICATES
     )
-    return np.concatenate([[values[METRIC]], replicates_of[METRIC]])
+    metric = METRICS["classification"]
+    return np.concatenate([[values[metric]], replicates_of[metric]])
 
 
 def average_baselines(records: Sequence[Record]) -> dict[str, Interval]:
@@ -133,28 +174,26 @@ def average_baselines(records: Sequence[Record]) -> dict[str, Interval]:
     found: dict[str, list[Interval]] = defaultdict(list)
     for record in records:
         for name, row in record.get("scores", {}).items():
-            if name != record["label"]:
-                ends = {end: math.nan if x is None else x for end, x in row[METRIC].items()}
-                found[name].append(Interval(**ends))
-    return {
-        name: rows[0]
-        if len(set(rows)) == 1
-        else Interval(float(np.mean([row.value for row in rows])), math.nan, math.nan)
-        for name, rows in found.items()
-    }
+            if name != record["label"] and row.get(metric_of(record)):
+                found[name].append(_interval(row[metric_of(record)]))
+    return {name: _mean(rows) for name, rows in found.items()}
 
 
 def print_summary(records: Sequence[Record], cells: Cells) -> None:
     """The cells and the baselines, best first, then what failed."""
-    rows = [("/".join(cell), interval) for cell, interval in cells.items() if interval]
+    metric = metric_of(records[0])
+    rows = [
+        ("/".join(filter(None, cell)), interval) for cell, interval in cells.items() if interval
+    ]
     baselines = average_baselines(records)
     table = Table(title="Test scores", title_justify="left", header_style="bold")
     table.add_column("model", no_wrap=True)
-    table.add_column("balanced accuracy [95 %]", justify="right")
+    table.add_column(f"{metric.replace('_', ' ')} [95 %]", justify="right")
     table.add_column("", style="dim")
     ranked = [(name, interval, "") for name, interval in rows]
     ranked += [(name, interval, "baseline") for name, interval in baselines.items()]
-    for name, interval, note in sorted(ranked, key=lambda item: -item[1].value):
+    sign = 1 if metric in LOWER_IS_BETTER else -1
+    for name, interval, note in sorted(ranked, key=lambda item: sign * item[1].value):
         table.add_row(name, str(interval), note)
     console().print(table)
     failed = [record for record in records if record["status"] != "done"]

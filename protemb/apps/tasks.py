@@ -14,6 +14,10 @@ from protemb.training.history import History
 # Word in conf/task -> class; loaded when chosen.
 KINDS = {
     "classification": "protemb.apps.classification.Classification",
+    "residue": "protemb.apps.residues.Residues",
+    "similarity": "protemb.apps.similarity.SimilarityTask",
+    "lm": "protemb.apps.language.LanguageTask",
+    "masked_lm": "protemb.apps.language.LanguageTask",
 }
 
 

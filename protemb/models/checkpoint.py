@@ -58,13 +58,13 @@ def build_classifier(recipe: Mapping[str, Any]) -> SequenceClassifier:
     Raises:
         ForbiddenTarget: the recipe names a class outside the lists here.
     """
-    encoder = _build(recipe["encoder"], ENCODERS, Encoder)
-    make_pooling = _build(recipe["pooling"], POOLINGS, Pooling)
+    encoder = build_part(recipe["encoder"], ENCODERS, Encoder)
+    make_pooling = build_part(recipe["pooling"], POOLINGS, Pooling)
     embedder = Embedder(encoder(), make_pooling, recipe["level"])
     return SequenceClassifier(embedder, len(recipe["labels"]), **recipe["head"])
 
 
-def _build(node: Mapping[str, Any], allowed: tuple[str, ...], base: type) -> Callable[..., Any]:
+def build_part(node: Mapping[str, Any], allowed: tuple[str, ...], base: type) -> Callable[..., Any]:
     """A call of the node's class, with its options given."""
     found = locate(node["_target_"], allowed)
     if not issubclass(found, base):
@@ -82,7 +82,7 @@ def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> Tra
     path = Path(path)
     if path.is_dir():
         path = path / "checkpoints" / "best.ckpt"
-    content, digest = _read(path)
+    content, digest = read_checkpoint(path)
     recipe = content.get(RECIPE_KEY)
     if not isinstance(recipe, dict):
         raise CheckpointError(str(path), "no protemb recipe inside: not a protemb checkpoint")
@@ -90,6 +90,9 @@ def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> Tra
         raise CheckpointError(
             str(path), f"recipe version: got {recipe.get('version')!r}, expected {RECIPE_VERSION}"
         )
+    if "labels" not in recipe:
+        kind = recipe.get("task") or recipe.get("kind")
+        raise CheckpointError(str(path), f"a model of task {kind}: it predicts no labels")
     weights = _weights(content)
     try:
         model = build_classifier(recipe)
@@ -100,7 +103,7 @@ def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> Tra
     return TrainedClassifier(model.eval().to(device), recipe, digest)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], str]:
+def read_checkpoint(path: Path) -> tuple[dict[str, Any], str]:
     try:
         raw = path.read_bytes()
     except OSError as error:

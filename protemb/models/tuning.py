@@ -62,7 +62,7 @@ class TunedEncoder(Encoder):
             inner = build_inner(encoder)
         self.tune, self.encoder = tune, inner
         self.levels = inner.levels
-        self.node = {
+        self.node: dict[str, Any] = {
             "_target_": f"{type(self).__module__}.{type(self).__name__}",
             "tune": tune,
             "encoder": dict(encoder),

@@ -3,16 +3,17 @@
 Shape letters: N = records, B = records in the batch, L = longest of them, C = classes.
 """
 
+from typing import Any
+
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from protemb.errors import ConfigError
 from protemb.models.batches import TokenBatch, collate, plan_batches
 from protemb.sequences.dataset import LabelledSet
 from protemb.sequences.splits import Split
+from protemb.training.planned import PlannedData
 
 CLASS_WEIGHTS = ("balanced", "none")
 
@@ -20,7 +21,7 @@ LabelledBatch = tuple[TokenBatch, Tensor, Tensor]
 """(tokens, labels_B, weights_B)."""
 
 
-class SequenceData(pl.LightningDataModule):
+class SequenceData(PlannedData):
     """Training and validation batches of a labelled set.
 
     Every batch is planned for the whole job and its rows are dealt to the devices, with weights
@@ -100,37 +101,10 @@ class SequenceData(pl.LightningDataModule):
         labels_B = torch.from_numpy(self.data.labels_N[chosen])
         return tokens, labels_B, torch.from_numpy(weights[mine].astype(np.float32))
 
-    def train_dataloader(self) -> DataLoader:
-        """Batches in an order that is a function of (seed, epoch)."""
-        # batch_size=None: an item of the data set is a whole batch.
-        return DataLoader(_Planned(self, self.split.train, shuffled=True), batch_size=None)
+    def planned(self, part: str, epoch: int | None) -> list[np.ndarray]:
+        """Record indices of every batch of a part."""
+        return self.plan(self.split.train if part == "train" else self.split.validation, epoch)
 
-    def val_dataloader(self) -> DataLoader:
-        """Batches of the validation part, longest first."""
-        return DataLoader(_Planned(self, self.split.validation, shuffled=False), batch_size=None)
-
-
-class _Planned(Dataset):
-    """Item i is batch i of the current epoch.
-
-    The epoch is asked for when a batch is fetched, never before: Lightning makes iterators ahead
-    of time, and a resumed run must continue with the order of its own epoch.
-    """
-
-    def __init__(self, source: SequenceData, records: np.ndarray, shuffled: bool) -> None:
-        self.source, self.records, self.shuffled = source, records, shuffled
-        self.epoch: int | None = None
-        self.batches = source.plan(records, 0 if shuffled else None)
-        if shuffled:
-            self.epoch = 0
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __getitem__(self, index: int) -> LabelledBatch:
-        trainer = self.source.trainer
-        assert trainer is not None, "Lightning attaches the trainer"
-        if self.shuffled and self.epoch != trainer.current_epoch:
-            self.epoch = trainer.current_epoch
-            self.batches = self.source.plan(self.records, self.epoch)
-        return self.source.batch(self.batches[index], trainer.global_rank, trainer.world_size)
+    def dealt(self, batch: Any, epoch: int | None, rank: int, devices: int) -> Any:
+        """One device's share of a planned batch."""
+        return self.batch(batch, rank, devices)

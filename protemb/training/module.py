@@ -6,22 +6,19 @@ Shape letters: B = records in the batch, C = classes.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import numpy as np
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from protemb.errors import Diverged
-from protemb.models.checkpoint import RECIPE_KEY
 from protemb.models.classifier import SequenceClassifier
 from protemb.training.data import LabelledBatch
 from protemb.training.frozen import is_frozen, known_vectors
+from protemb.training.task_module import TaskModule
 
 
-class ClassifierModule(pl.LightningModule):
+class ClassifierModule(TaskModule):
     """Trains a `SequenceClassifier`.
 
     Args:
@@ -45,11 +42,15 @@ class ClassifierModule(pl.LightningModule):
         label_smoothing: float = 0.0,
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(
+            recipe,
+            optimizer=optimizer,
+            scheduler=scheduler,
+            objective=objective,
+            seed=seed,
+        )
         self.classifier = classifier
-        self.recipe = dict(recipe)
-        self.make_optimizer, self.make_scheduler = optimizer, scheduler
-        self.objective, self.label_smoothing, self.seed = objective, label_smoothing, seed
+        self.label_smoothing = label_smoothing
         self.val_confusion = MulticlassConfusionMatrix(len(recipe["labels"]))
         self.val_loss = MeanMetric(nan_strategy="disable")
 
@@ -59,11 +60,6 @@ class ClassifierModule(pl.LightningModule):
         if is_frozen(embedder):
             batches = self.trainer.datamodule  # type: ignore[attr-defined]
             self.classifier.known = known_vectors(embedder, batches, self.device)
-
-    def on_train_batch_start(self, batch: LabelledBatch, batch_idx: int) -> None:
-        """Seed the dropout masks, so that a resumed run draws the same ones."""
-        key = (self.seed, self.current_epoch, batch_idx, self.global_rank)
-        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]))
 
     def _losses(self, batch: LabelledBatch) -> tuple[Tensor, Tensor]:
         tokens, labels_B, _ = batch
@@ -77,16 +73,7 @@ class ClassifierModule(pl.LightningModule):
         """Weighted cross-entropy of this device's share of the batch."""
         _, losses_B = self._losses(batch)
         loss = (losses_B * batch[2]).sum()
-        self.log(
-            "train/loss",
-            loss,
-            on_step=False,
-            on_epoch=True,
-            prog_bar=True,
-            sync_dist=True,
-            batch_size=1,
-        )
-        return loss
+        return self.logged(loss)
 
     def validation_step(self, batch: LabelledBatch, _batch_idx: int) -> None:
         """Count this device's share; rows of weight zero are another device's."""
@@ -106,23 +93,6 @@ class ClassifierModule(pl.LightningModule):
             "val/balanced_accuracy": (right_C / true_C.clamp_min(1))[present_C].mean(),
             "val/macro_f1": f1_C[present_C].mean(),
         }
-        if not torch.isfinite(values["val/loss"]):
-            raise Diverged(self.current_epoch + 1)
         self.val_confusion.reset()
         self.val_loss.reset()
-        for name, value in values.items():
-            # Synchronised by the metrics already.
-            self.log(name, value.float(), prog_bar=name == self.objective, rank_zero_only=False)
-
-    def configure_optimizers(self) -> Any:
-        """Optimizer over the parameters that train, and the scheduler if there is one."""
-        trained = [p for p in self.parameters() if p.requires_grad]
-        optimizer = self.make_optimizer(trained)
-        if self.make_scheduler is None:
-            return optimizer
-        scheduler = {"scheduler": self.make_scheduler(optimizer), "monitor": self.objective}
-        return {"optimizer": optimizer, "lr_scheduler": scheduler}
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put the recipe beside the weights."""
-        checkpoint[RECIPE_KEY] = self.recipe
+        self.log_epoch(values)

@@ -4,11 +4,13 @@ Shape letters: M = records asked for, B = sequences in a batch, D = features, C 
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from protemb.errors import ConfigError
 from protemb.models.batches import TokenBatch, collate, plan_batches
 from protemb.models.classifier import SequenceClassifier
 from protemb.models.embedder import Embedder
@@ -74,6 +76,43 @@ def embed_records(
         return embedder(batch.tokens_BL, batch.lengths_B, batch.positions_B).float()
 
     return map_records(compute, store, records_M, **options)
+
+
+def embed_legacy(
+    embedder: Embedder,
+    store: TokenStore,
+    size: int,
+    *,
+    device: str | torch.device = "cpu",
+    progress: Callable[[int], None] | None = None,
+) -> np.ndarray:
+    """Return float32 vectors_ND as the first family's authors' later code gives them.
+
+    Records are taken `size` at a time in the order of the input, and shorter ones read the padding
+    (see `LanguageModel`). Their vectors depend on their batch mates, so this is for repeating
+    numbers that were published from such batches, and for nothing else.
+
+    Raises:
+        ConfigError: the encoder has no language model of this family.
+    """
+    encoder: Any = embedder.encoder
+    if not getattr(encoder, "lm", None):
+        expected = "a model with the language model of Bepler and Berger (2019)"
+        raise ConfigError("legacy batches", type(encoder).__name__, expected)
+    encoder.legacy_padding = True
+    rows = []
+    try:
+        for start in range(0, len(store), size):
+            here = range(start, min(start + size, len(store)))
+            batch = collate([store.tokens(record) for record in here], store.alphabet.size)
+            with torch.inference_mode():
+                vectors_BD = embedder(batch.tokens_BL.to(device), batch.lengths_B)
+            rows.append(vectors_BD.float().cpu().numpy())
+            if progress is not None:
+                progress(int(batch.lengths_B.sum()))
+    finally:
+        encoder.legacy_padding = False
+    return np.concatenate(rows)
 
 
 def predict_records(

@@ -114,7 +114,10 @@ class RowLog:
     def states(self, sequence: int) -> np.ndarray:
         """All rows of one sequence, states_LD."""
         out_LD = np.empty((int(self.rows_S[sequence]), self.width), self.dtype)
-        flat, start = out_LD.reshape(-1).view(np.uint8), int(self._start_S[sequence]) * self.row_bytes
+        flat, start = (
+            out_LD.reshape(-1).view(np.uint8),
+            int(self._start_S[sequence]) * self.row_bytes,
+        )
         for at in range(0, len(flat), _PIECE):
             os.preadv(self._rows, [flat[at : at + _PIECE].data], start + at)
         return out_LD

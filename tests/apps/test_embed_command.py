@@ -89,7 +89,9 @@ def test_uniprot_layout_is_one_data_set_per_record(embed, model, records):
     output, _ = embed("--layout", "uniprot")
     table = VectorTable.read(output)
     found = dict(zip(table.ids, table.vectors_ND, strict=True))
-    expected = dict(zip((record_id for record_id, _ in records), plain(model, records), strict=True))
+    expected = dict(
+        zip((record_id for record_id, _ in records), plain(model, records), strict=True)
+    )
     assert found.keys() == expected.keys()
     for record_id, vector_D in expected.items():
         close(found[record_id], vector_D)
@@ -141,9 +143,7 @@ cli.main(sys.argv[2:])
 
 @pytest.mark.parametrize("batches", [0, 1, 5])
 @pytest.mark.parametrize("more", [(), ("--per-residue",)])
-def test_killed_anywhere_it_goes_on_to_the_same_bytes(
-    embed, model, fasta, tmp_path, batches, more
-):
+def test_killed_anywhere_it_goes_on_to_the_same_bytes(embed, model, fasta, tmp_path, batches, more):
     whole, _ = embed(*more, name="whole.h5")
     output = tmp_path / "killed.h5"
     command = ["embed", model, fasta, "-o", output, "--residues", "900", *more]
@@ -318,3 +318,36 @@ def test_provenance_stands_in_the_file(embed, fasta):
     assert facts["unknown_letters"] == "x" and facts["precision"] == "float32"
     assert json.dumps(facts)
     assert str(Path(fasta).parent) not in json.dumps(facts)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "last"])
+def test_legacy_batches_repeat_what_the_authors_later_code_gives(reference, tmp_path, pooling):
+    """The reference's tens in the order of the file; alone, records get other vectors."""
+    folder = convert(reference / "checkpoints" / "ssa.zip.sav", tmp_path / "ssa")
+    texts = [
+        row["seq"].encode("latin1")
+        for row in json.loads((reference / "sequences.json").read_text())
+    ]
+    # As the authors' alphabet reads them without upper-casing: all that is odd is X.
+    tokens = [np.minimum(AA21.table()[np.frombuffer(text, np.uint8)], 20) for text in texts]
+    fasta = tmp_path / "reference.fasta"
+    fasta.write_text("".join(f">{n}\n{AA21.decode(row)}\n" for n, row in enumerate(tokens)))
+    command = ["embed", folder, fasta, "--pooling", pooling, "--level", "projection", "-o"]
+    cli.main([*map(str, command), str(tmp_path / "tens.npz"), "--legacy-batches", "10"])
+    cli.main([*map(str, command), str(tmp_path / "alone.npz")])
+    tens, alone = (VectorTable.read(tmp_path / f"{name}.npz") for name in ("tens", "alone"))
+    with np.load(reference / "expected" / "ssa.npz") as expected:
+        array = {"mean": "avg", "last": "lst"}[pooling]
+        close(tens.vectors_ND, expected[f"seed_batch_dependent/{array}"])
+        close(alone.vectors_ND, expected[f"seed/{array}"])
+    assert tens.attributes["legacy_batches"] == 10
+    assert np.abs(tens.vectors_ND - alone.vectors_ND).max() > 1e-4
+
+
+def test_legacy_batches_are_for_one_family(embed, reference, fasta, tmp_path, capsys):
+    folder = convert(reference / "checkpoints" / "prose_dlm.zip.sav", tmp_path / "prose")
+    command = ["embed", folder, fasta, "-o", tmp_path / "v.npz", "--legacy-batches", "10"]
+    with pytest.raises(SystemExit):
+        cli.main([str(word) for word in command])
+    assert "a model with the language model of Bepler and Berger" in capsys.readouterr().err
+    assert not (tmp_path / "v.npz").exists()

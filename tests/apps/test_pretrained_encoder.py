@@ -1,4 +1,4 @@
-"""`train.py encoder=pretrained`: a head on a model that is there, and that model trained further."""
+"""`train.py encoder=pretrained`: a head on a model that is there, or that model trained further."""
 
 import json
 import shutil

@@ -12,6 +12,7 @@ from protemb import cli
 from protemb.models.pretrained.library import convert
 from protemb.vectors.table import VectorTable
 
+
 @pytest.fixture(scope="module")
 def manifest(reference):
     return json.loads((reference / "manifest.json").read_text())

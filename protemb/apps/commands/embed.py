@@ -9,6 +9,7 @@ from protemb import __version__
 from protemb.apps.commands.arguments import (
     add_label,
     add_model,
+    count,
     input_facts,
     label_rule,
     letter_counts,
@@ -78,6 +79,13 @@ def add(commands: Any) -> None:
         default="float32",
         help="of computing; 16 bits are for GPUs, and the deviation is measured and stored",
     )
+    embed.add_argument(
+        "--legacy-batches",
+        type=count,
+        metavar="N",
+        help="repeat published numbers that depend on batches of N (Bepler and Berger 2019, the "
+        "authors' code since November 2020); in memory",
+    )
     add_label(embed)
     embed.add_argument(
         "--shard", metavar="I/N", help="only this share of the input; `protemb merge` joins them"
@@ -109,6 +117,9 @@ def embed_sequences(options: argparse.Namespace) -> None:
         return
     with WorkFolder(output, facts) as folder:
         reading = read_records(options, model.alphabet, folder / "read", shard, label)
+        if options.legacy_batches:
+            print(_write_legacy(options, output, facts, model, reading))
+            return
         job, more = _job(options, model, reading)
         with job.open_log(folder) as log:
             if log.done:
@@ -136,6 +147,8 @@ def _check_output(options: argparse.Namespace, output: Path, shard: "Shard | Non
             raise ConfigError("--output", str(output), f"a name in .h5 with {option}")
     if options.layout == "uniprot" and (shard or kind != "hdf5"):
         raise ConfigError("--layout", "uniprot", "table, unless the output is one .h5 file")
+    if options.legacy_batches and (shard or options.per_residue or options.precision != "float32"):
+        raise ConfigError("--legacy-batches", options.legacy_batches, "plain vectors in float32")
     if options.dtype == "float16" and not options.per_residue:
         raise ConfigError("--dtype", "float16", "float32, unless --per-residue is given")
 
@@ -160,6 +173,8 @@ def _facts(
         "code": code_key(),
         **input_facts(options),
     }
+    if options.legacy_batches:
+        facts["legacy_batches"] = options.legacy_batches
     return facts | ({"shard": str(shard)} if shard else {})
 
 
@@ -195,6 +210,26 @@ def _job(
         device=device,
     )
     return job, facts
+
+
+def _write_legacy(
+    options: argparse.Namespace,
+    output: Path,
+    facts: dict[str, Any],
+    model: "EmbeddingModel",
+    reading: "Reading",
+) -> str:
+    from protemb.vectors.embed import embed_legacy
+    from protemb.vectors.table import VectorTable
+
+    store, embedder = reading.store, model.embedder(options.level, options.pooling)
+    with residue_progress("embedding", int(store.lengths_N.sum()), 0) as advance:
+        vectors_ND = embed_legacy(
+            embedder, store, options.legacy_batches, device=options.device, progress=advance
+        )
+    table = VectorTable(list(store.ids()), vectors_ND, reading.labels(0, len(store)), facts)
+    table.write(output, layout=options.layout)
+    return f"{len(store):,} vectors of {vectors_ND.shape[1]:,} features: {output}"
 
 
 def _write(

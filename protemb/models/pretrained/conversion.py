@@ -20,6 +20,7 @@ from protemb.models.pretrained.huggingface import (
 )
 from protemb.models.pretrained.inert import RefusedPickle
 from protemb.models.pretrained.originals import HEADS, recurrent_network
+from protemb.models.pretrained.published import known_file
 from protemb.models.pretrained.unirep import unirep_network
 from protemb.models.pretrained.unirep_files import (
     PUBLISHED,
@@ -114,13 +115,15 @@ def _transformer(folder: Path, source: Mapping[str, str]) -> Original:
 def _recurrent(path: Path) -> Original:
     weights = read_weights(path)
     network = recurrent_network(weights.tensors)
+    told = known_file(path.name, network.options)
     return Original(
         network,
         "aa21",
         _own_level(network.levels, network.skip),
         {"name": path.name, "sha256": hash_file(path)},
         heads={n: a for n, a in weights.tensors.items() if n.startswith(HEADS)},
-        hints=_similarity_hints(weights),
+        # What stands in the file goes before what its name says.
+        hints=told | _similarity_hints(weights),
     )
 
 
