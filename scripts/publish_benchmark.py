@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from protemb.apps.runs import read_result
+from protemb.apps.sweep import METRICS
 from protemb.files import read_json, write_json, write_text
 
 ROOT = Path(__file__).parents[1]
@@ -77,9 +78,12 @@ def value_of(row: dict[str, Any], metric: str) -> float | None:
 
 
 def difference_of(record: dict[str, Any], metric: str) -> dict[str, Any] | None:
-    """Difference of a score to the best baseline, where the run holds it."""
+    """Paired difference of a score to the best baseline, where the run holds it."""
+    if metric in record.get("differences", {}):
+        return record["differences"][metric]
     difference = record["difference"]
-    return difference.get(metric, difference) if difference else None
+    own = (difference or {}).get("metric", METRICS[record["config"]["task"]["kind"]])
+    return difference if own == metric else None
 
 
 def fill_page(name: str) -> None:

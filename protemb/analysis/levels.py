@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from protemb.models.batches import TokenBatch
 from protemb.models.classifier import SequenceClassifier
@@ -62,7 +62,8 @@ def pooled_levels(
     encoder, own = classifier.embedder.encoder, classifier.embedder
     poolings = _poolings(own)
     levels = tuple(dict.fromkeys(level for level, _ in poolings))
-    read_head = len(classifier.head) > 2 and not own.pooling.needs_positions
+    hidden = any(isinstance(layer, nn.ReLU) for layer in classifier.head)
+    read_head = hidden and not own.pooling.needs_positions
     widths: list[int] = []
 
     def compute(batch: TokenBatch) -> Tensor:

@@ -28,7 +28,11 @@ class SweepSummary(Callback):
 
         if is_first_process():
             folder = Path(config.hydra.sweep.dir)
-            records = summarise(folder)
+            try:
+                records = summarise(folder)
+            except Exception:  # Hydra would make a warning of it, and end well
+                traceback.print_exc()
+                sys.exit(1)
             failed = any(record["status"] != "done" for record in records)
             if self.report and any(record["status"] == "done" for record in records):
                 from protemb.apps.report.write import make_report, print_report

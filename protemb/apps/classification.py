@@ -58,7 +58,10 @@ class Classification:
             "encoder": encoder_recipe(values["encoder"]),
             "pooling": values["pooling"],
             "level": values["level"],
-            "head": {name: values["task"][name] for name in ("hidden", "dropout")},
+            "head": {
+                **{name: values["task"][name] for name in ("hidden", "dropout")},
+                **({"standardise": True} if values["encoder"].get("tune") == "head" else {}),
+            },
             "labels": list(data.label_names),
             "alphabet": data.store.alphabet.name,
             "alphabet_fingerprint": data.store.alphabet.fingerprint,
@@ -73,7 +76,7 @@ class Classification:
         classifier = build_classifier(recipe)
         for name in set(values["vectors"] or ()) - {"own"}:
             classifier.embedder.encoder.check_level(name.partition("/")[0])
-        begin_from_weights(classifier.embedder.encoder, values["encoder"])
+        begin_from_weights(classifier.embedder.encoder, values["encoder"], values["level"])
         batches = SequenceData(
             self.data,
             self.split,

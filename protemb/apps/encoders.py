@@ -8,7 +8,7 @@ from protemb.apps.config import build
 from protemb.errors import ConfigError
 from protemb.models.encoders import Encoder
 from protemb.models.loading import load_model
-from protemb.models.tuning import TunedEncoder
+from protemb.models.tuning import TunedEncoder, unwrapped
 
 
 def weights_of(node: Mapping[str, Any]) -> str | None:
@@ -36,12 +36,17 @@ def encoder_recipe(node: Mapping[str, Any]) -> dict[str, Any]:
     return dict(node) if weights_of(node) is None else build(node).node
 
 
-def begin_from_weights(encoder: Encoder, node: Mapping[str, Any]) -> None:
-    """Fill an encoder that was built from its recipe."""
+def begin_from_weights(encoder: Encoder, node: Mapping[str, Any], level: str) -> None:
+    """Fill an encoder that was built from its recipe.
+
+    Raises:
+        ConfigError: nothing of what is to be tuned has a part in the level.
+    """
     weights = weights_of(node)
     if weights is not None:
         assert isinstance(encoder, TunedEncoder)
-        encoder.encoder.load_state_dict(load_model(weights).encoder.state_dict())
+        encoder.encoder.load_state_dict(unwrapped(load_model(weights))[0].state_dict())
+        encoder.check_trains(level)
 
 
 def encoder_label(values: Mapping[str, Any]) -> str:
@@ -50,4 +55,4 @@ def encoder_label(values: Mapping[str, Any]) -> str:
     if weights is None:
         return values["choices"]["encoder"]
     tune = values["encoder"]["tune"]
-    return Path(weights).resolve().name + ("" if tune == "head" else f"[{tune}]")
+    return Path(weights).absolute().name + ("" if tune == "head" else f"[{tune}]")

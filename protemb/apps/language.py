@@ -17,7 +17,7 @@ from protemb.apps.language_results import (
     save_outcome,
 )
 from protemb.apps.mirror import mirror_results
-from protemb.apps.records import announce, load_data, load_split
+from protemb.apps.records import announce, load_any, load_split
 from protemb.apps.tasks import Fitted
 from protemb.errors import ConfigError
 from protemb.models.checkpoint import RECIPE_VERSION
@@ -43,14 +43,15 @@ class LanguageTask:
     def __init__(self, values: Mapping[str, Any]) -> None:
         self.values = values
         masked = values["task"].get("masked")
-        if masked is not None and not (isinstance(masked, int | float) and 0 < masked <= 1):
+        whole = values["task"]["kind"] == "lm"
+        if not whole and not (type(masked) in (int, float) and 0 < masked <= 1):
             raise ConfigError("task.masked", masked, "a share above 0, at most 1")
         encoder = encoder_label(values)
         # What cannot be trained is refused before the data are read.
         self.level = self.network().level
         usual = values["task"]["kind"] == "lm" or self.level == "states"
         self.label = encoder if usual else f"{encoder}@{self.level}"
-        data = load_data(values)
+        data = load_any(values)
         seed = values["split"].get("seed", 0)
         self.split = thin(data, load_split(values, data), values["train_share"], seed=seed)
         if values["shuffle"] != "none":

@@ -10,6 +10,7 @@ from protemb.files import write_text
 from protemb.sequences.audit import audit, audit_lines, audit_split, audit_split_lines
 from protemb.sequences.dataset import LabelledSet, report_lines
 from protemb.sequences.partition import Split
+from protemb.sequences.residue_source import ResidueSource
 
 Found = TypeVar("Found")
 
@@ -17,6 +18,14 @@ Found = TypeVar("Found")
 def load_data(values: Mapping[str, Any]) -> LabelledSet:
     """The records that the config names."""
     return read_source(values, build(values["data"]["source"]).load)
+
+
+def load_any(values: Mapping[str, Any]) -> LabelledSet:
+    """The records that the config names, for a task that asks for no labels."""
+    source = build(values["data"]["source"])
+    if isinstance(source, ResidueSource):
+        return read_source(values, source.load_residues).labelled
+    return read_source(values, source.load)
 
 
 def read_source(values: Mapping[str, Any], read: Callable[[Path], Found]) -> Found:

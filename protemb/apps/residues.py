@@ -45,6 +45,7 @@ class Residues:
         if values["task"]["crf"] and values["task"]["class_weights"] != "none":
             expected = "none with task.crf=true: it weighs whole proteins"
             raise ConfigError("task.class_weights", values["task"]["class_weights"], expected)
+        build(values["encoder"]).check_level(values["level"])
         self.data = load_residues(values)
         labelled = self.data.labelled
         seed = values["split"].get("seed", 0)
@@ -99,7 +100,7 @@ class Residues:
         if batches.long_records:
             print(f"{batches.long_records} training proteins exceed task.residues: one batch each")
         tagger = build_tagger(recipe)
-        begin_from_weights(tagger.encoder, values["encoder"])
+        begin_from_weights(tagger.encoder, values["encoder"], values["level"])
         module = ResidueModule(
             tagger,
             recipe,

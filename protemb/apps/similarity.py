@@ -54,6 +54,12 @@ class SimilarityTask:
                 raise ConfigError(f"task.{name}", task[name], expected)
         if task["alignment"]:
             make_aligner()  # what is missing is said before training, not after it
+        for name, kind, expected in (
+            ("alignment", bool, "true or false"),
+            ("levels", list, "a list of fields"),
+        ):
+            if type(task[name]) is not kind:
+                raise ConfigError(f"task.{name}", task[name], expected)
         self.values, self.names = values, list(task["levels"])
         level = "projection" if task["out_dim"] else task["level"]
         self.label = f"{encoder_label(values)}@{level}/{task['method']}"
@@ -63,11 +69,16 @@ class SimilarityTask:
         self.ready: Pairs | None = None
         if task["pairs_file"] is not None:
             self.ready = read_pairs(task["pairs_file"], data.store)
-            split = without_records(split, self.ready.records_P2, hash_file(task["pairs_file"]))
+            # The same sequences under other ids as well.
+            held = data.sequences_N[self.ready.records_P2.ravel()]
+            records = np.flatnonzero(np.isin(data.sequences_N, held))
+            split = without_records(split, records, hash_file(task["pairs_file"]))
         if values["shuffle"] != "none":
             data = shuffled_set(data, values["shuffle"], self.seed)
         self.data, self.split = data, split
         self.codes_NK = hierarchy(data, self.names)
+        if task["unit"] not in data.fields:
+            raise ConfigError("task.unit", task["unit"], f"one of {', '.join(data.fields)}")
         _, self.units_N = np.unique(field_of(data, task["unit"]), return_inverse=True)
         self.samplers = {
             part: PairSampler(self.codes_NK, data.sequences_N, records)
@@ -88,6 +99,10 @@ class SimilarityTask:
         pl.seed_everything(self.values["seed"], verbose=False)
         task, level = self.values["task"], self.values["task"]["level"]
         encoder: Encoder = build(self.values["encoder"])
+        if level not in encoder.levels:
+            raise ConfigError("task.level", level, f"one of {', '.join(encoder.levels)}")
+        if isinstance(encoder, TunedEncoder):
+            encoder.check_trains(level)
         letters = self.data.store.alphabet.size
         if encoder.alphabet_size != letters:
             raise ConfigError("encoder", f"{encoder.alphabet_size} letters", f"{letters} letters")

@@ -26,6 +26,7 @@ METRICS = {
     "lm": "cross_entropy",
     "masked_lm": "cross_entropy",
 }
+BEFORE = "before training"
 LOWER_IS_BETTER = ("cross_entropy",)
 REPLICATES = 1000
 # Overrides that repeat a cell (averaged) or are in its row and column already.
@@ -44,13 +45,19 @@ def summarise(folder: Path) -> list[Record]:
         return records
     write_summary(records, folder / "summary.parquet")
     cells = average_cells(records, folder)
-    data = records[0]["config"]["data"]["name"] if "config" in records[0] else ""
+    told = _told(records)
     if cells:
-        title = f"{metric_of(records[0]).replace('_', ' ')} on the test part, {data}"
+        data = told["config"]["data"]["name"] if "config" in told else ""
+        title = f"{metric_of(told).replace('_', ' ')} on the test part, {data}"
         heatmap(cells, folder / "heatmap.png", title=title)
     print_summary(records, cells)
     print(f"Summary: {folder}")
     return records
+
+
+def _told(records: Sequence[Record]) -> Record:
+    """A record that tells the config; one that was refused before it began does not."""
+    return next((record for record in records if "config" in record), records[0])
 
 
 def metric_of(record: Mapping[str, Any]) -> str:
@@ -113,7 +120,7 @@ def average_cells(records: Sequence[Record], folder: Path) -> Cells:
     same test part, and takes the percentiles of the cell's mean.
     """
     extras = label_extras(records)
-    if metric_of(records[0]) != METRICS["classification"]:
+    if metric_of(_told(records)) != METRICS["classification"]:
         return _plain_cells(records, extras)
     replicates: dict[tuple[str, str], list[np.ndarray]] = defaultdict(list)
     for record, extra in zip(records, extras, strict=True):
@@ -174,14 +181,16 @@ def average_baselines(records: Sequence[Record]) -> dict[str, Interval]:
     found: dict[str, list[Interval]] = defaultdict(list)
     for record in records:
         for name, row in record.get("scores", {}).items():
-            if name != record["label"] and row.get(metric_of(record)):
+            # What a network was before training is no baseline of the data.
+            own = name in (record["label"], BEFORE)
+            if not own and row.get(metric_of(record)):
                 found[name].append(_interval(row[metric_of(record)]))
     return {name: _mean(rows) for name, rows in found.items()}
 
 
 def print_summary(records: Sequence[Record], cells: Cells) -> None:
     """The cells and the baselines, best first, then what failed."""
-    metric = metric_of(records[0])
+    metric = metric_of(_told(records))
     rows = [
         ("/".join(filter(None, cell)), interval) for cell, interval in cells.items() if interval
     ]

@@ -97,7 +97,14 @@ def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> Tra
     try:
         model = build_classifier(recipe)
         model.load_state_dict(weights)
-    except (ProtembError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (
+        ProtembError,
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+    ) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(str(path), f"weights and recipe do not fit: {reason}") from error
     return TrainedClassifier(model.eval().to(device), recipe, digest)

@@ -8,8 +8,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from protemb.errors import ConfigError
 from protemb.models.encoders import Encoder
-from protemb.models.pooling import POOLINGS, MeanPooling, Pooling
+from protemb.models.pooling import POOLINGS, EndsPooling, MeanPooling, Pooling
 
 LONG = 8192
 """A longer sequence, alone in its batch, is embedded piece by piece (see `pieces`)."""
@@ -30,6 +31,9 @@ class Embedder(nn.Module):
         super().__init__()
         self.encoder, self.level = encoder, level
         self.pooling = pooling(encoder.dim(level), encoder.backward_dim(level))
+        if isinstance(self.pooling, EndsPooling) and level in encoder.mixed_levels:
+            expected = f"another one: at level {level!r} the two directions do not stand apart"
+            raise ConfigError("pooling", "ends", expected)
         self.out_dim = self.pooling.out_dim
 
     @property

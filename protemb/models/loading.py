@@ -88,15 +88,16 @@ def embedding_model(trained: TrainedClassifier, source: str) -> EmbeddingModel:
         CheckpointError: its alphabet has other letters here; `source` is named.
     """
     recipe, own = trained.recipe, trained.model.embedder
-    alphabet = ALPHABETS.get(recipe["alphabet"])
-    if alphabet is None or alphabet.fingerprint != recipe["alphabet_fingerprint"]:
-        raise CheckpointError(source, f"its alphabet {recipe['alphabet']!r} is not known here")
+    alphabet = ALPHABETS.get(recipe.get("alphabet", ""))
+    if alphabet is None or alphabet.fingerprint != recipe.get("alphabet_fingerprint"):
+        name = recipe.get("alphabet")
+        raise CheckpointError(source, f"its alphabet {name!r} is not known here")
     return EmbeddingModel(
         own.encoder,
         alphabet,
         own.level,
         own.pooling_name,
-        recipe["label"],
+        str(recipe.get("label", source)),
         trained.sha256,
         recipe["encoder"],
         own,

@@ -100,6 +100,18 @@ def build_tagger(recipe: Mapping[str, Any]) -> ResidueTagger:
     return ResidueTagger(encoder(), recipe["level"], len(recipe["letters"]), **recipe["head"])
 
 
+def is_tagger(path: str | Path) -> bool:
+    """Whether a checkpoint, or the best one of a run folder, labels residues.
+
+    Raises:
+        CheckpointError: the file is missing or damaged.
+    """
+    path = Path(path)
+    content, _ = read_checkpoint(path / "checkpoints" / "best.ckpt" if path.is_dir() else path)
+    recipe = content.get(RECIPE_KEY)
+    return isinstance(recipe, dict) and recipe.get("kind") == KIND
+
+
 def load_tagger(path: str | Path, device: str | torch.device = "cpu") -> TrainedTagger:
     """Load a checkpoint, or the best one of a run folder, ready to predict.
 

@@ -34,6 +34,7 @@ class RoundedEncoder(Encoder):
         super().__init__()
         self.encoder = deepcopy(encoder).to(PRECISIONS[precision])
         self.levels, self.alphabet_size = encoder.levels, encoder.alphabet_size
+        self.mixed_levels = encoder.mixed_levels
         device = next(encoder.parameters()).device
         tokens_1L, lengths_1 = torch.zeros((1, 2), dtype=torch.long, device=device), [2]
         try:

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from protemb.errors import ConfigError
 from protemb.models.encoders import Encoder
-from protemb.models.loading import load_model
+from protemb.models.loading import EmbeddingModel, load_model
 from protemb.models.pieces import PIECE
 from protemb.sequences.alphabet import AA21, ALPHABETS
-from protemb.targets import locate
+from protemb.targets import ForbiddenTarget, locate
 
 TUNE = ("head", "last", "all")
 ALLOWED = ("protemb.models.pretrained.", "protemb.models.encoders.")
@@ -55,13 +55,14 @@ class TunedEncoder(Encoder):
         self.sha256 = ""
         if weights is not None:
             model = load_model(weights)
-            inner, encoder, alphabet = model.encoder, model.node, model.alphabet.name
+            inner, encoder, alphabet = unwrapped(model)
             self.sha256 = model.sha256
         else:
-            assert encoder is not None, "a recipe holds the encoder, a config its weights"
+            if encoder is None:
+                raise ConfigError("encoder", None, "a recipe's encoder, or weights")
             inner = build_inner(encoder)
         self.tune, self.encoder = tune, inner
-        self.levels = inner.levels
+        self.levels, self.mixed_levels = inner.levels, inner.mixed_levels
         self.node: dict[str, Any] = {
             "_target_": f"{type(self).__module__}.{type(self).__name__}",
             "tune": tune,
@@ -94,6 +95,21 @@ class TunedEncoder(Encoder):
         """How many of these features were computed from right to left."""
         return self.encoder.backward_dim(level)
 
+    def check_trains(self, level: str) -> None:
+        """Raise unless what is to be tuned has a part in this level.
+
+        Raises:
+            ConfigError: the last block stands behind the level.
+        """
+        if self.tune == "last":
+            device = next(self.encoder.parameters()).device
+            tokens_1L = torch.zeros((1, 2), dtype=torch.long, device=device)
+            with torch.enable_grad():
+                states_1LD = self(tokens_1L, torch.tensor([2]), (level,))[level]
+            if not states_1LD.requires_grad:
+                expected = f"head or all: level {level!r} does not read the last block"
+                raise ConfigError("encoder.tune", self.tune, expected)
+
     def _tokens(self, tokens_BL: Tensor) -> Tensor:
         read_as_V1 = self.read_as_V1
         assert isinstance(read_as_V1, Tensor)
@@ -120,8 +136,18 @@ def build_inner(node: Mapping[str, Any]) -> Encoder:
     Raises:
         ForbiddenTarget: the class is no encoder of protemb.
     """
-    options = {name: value for name, value in node.items() if not name.startswith("_")}
-    return locate(node["_target_"], ALLOWED)(**options)
+    found = locate(node["_target_"], ALLOWED)
+    if not issubclass(found, Encoder):
+        raise ForbiddenTarget(node["_target_"], "which is no Encoder")
+    return found(**{name: value for name, value in node.items() if not name.startswith("_")})
+
+
+def unwrapped(model: EmbeddingModel) -> tuple[Encoder, Mapping[str, Any], str]:
+    """A model's encoder, the node that builds it, and its letters; not what tuned it before."""
+    if isinstance(model.encoder, TunedEncoder):
+        node = model.encoder.node
+        return model.encoder.encoder, node["encoder"], node["alphabet"]
+    return model.encoder, model.node, model.alphabet.name
 
 
 def last_parameters(encoder: nn.Module) -> list[nn.Parameter]:
@@ -135,6 +161,9 @@ def last_parameters(encoder: nn.Module) -> list[nn.Parameter]:
     """
     order = list(encoder.modules())
     lists = [place for place, part in enumerate(order) if isinstance(part, nn.ModuleList) and part]
+    # A list inside a block (T5 has its sublayers in one) is not a list of blocks.
+    inside = {id(m) for place in lists for item in order[place] for m in item.modules()}  # type: ignore[attr-defined]
+    lists = [place for place in lists if id(order[place]) not in inside]
     if lists:
         part = order[lists[-1]]
         assert isinstance(part, nn.ModuleList)

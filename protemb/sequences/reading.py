@@ -56,6 +56,14 @@ class Shard:
         return int.from_bytes(digest, "little") % self.of == self.number - 1
 
 
+class EmptyShard(InputError):
+    """The input has records, and none of them belongs to this share."""
+
+    def __init__(self, path: str, report: dict[str, Any]) -> None:
+        super().__init__(path, "no record belongs to this share")
+        self.report = report
+
+
 @dataclass(frozen=True, eq=False)
 class Reading:
     """Records of a file, and what was done to them.
@@ -118,18 +126,26 @@ def read_to(
                 if recorder.add(entry) and label.given:
                     labels.append(label.extract(entry.header, entry.row, wanted="label") or "")
             if not len(recorder):
-                where = f" in share {shard}" if shard else ""
-                raise InputError(path, f"no record{where} has known letters only")
+                counts = recorder.counts()
+                if counts["records_known"]:
+                    raise EmptyShard(path, counts)
+                raise InputError(path, "no record has known letters only")
             _, kept_A = recorder.finish()
             np.save(part / "places_N.npy", recorder.places()[kept_A])
         report = recorder.counts() | {"records_kept": int(kept_A.sum())}
         if label.given:
             names, codes_A = labels.codes()
+            if names == ("",):
+                raise InputError(path, f"no record has a label in {label}")
             np.save(part / "codes_N.npy", codes_A[kept_A])
-            report["labels"] = list(names)
+            report |= {"labels": list(names), "no_label": _count_empty(names, codes_A[kept_A])}
         write_json(part / "report.json", report)
 
     return Reading.open(cached_folder(folder, fill))
+
+
+def _count_empty(names: tuple[str, ...], codes_N: np.ndarray) -> int:
+    return int((codes_N == names.index("")).sum()) if "" in names else 0
 
 
 def read_sequences(

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from protemb import __version__
-from protemb.errors import InputError
+from protemb.errors import ConfigError, InputError
 from protemb.files import cached_folder, content_key
 from protemb.sequences.alphabet import AA21, LetterPolicy, as_policy
 from protemb.sequences.columns import Fields
@@ -62,6 +62,12 @@ class ResidueSource(ABC):
     ) -> None:
         self._rules = LabelLetters(known, dict(merge or {}), unknown)
         self._segments, self._marks, self._unmarked = segments, dict(marks or {}), unmarked
+        if known is not None:
+            wanted = {f"marks.{name}": made_by for name, made_by in self._marks.items()}
+            for name, letters_of in {"segments": segments, **wanted}.items():
+                if not set(letters_of) <= set(known):
+                    expected = f"labels among {known} (data.source.known)"
+                    raise ConfigError(f"data.source.{name}", letters_of, expected)
         self._id = as_rule("id", id)
         self._id.check("id", headers=True, columns=False)
         self._fields = {name: as_rule(name, rule) for name, rule in (fields or {}).items()}

@@ -5,7 +5,7 @@ that are scored.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,30 +30,17 @@ class LanguageModule(TaskModule):
 
     Args:
         network: `NextResidue` or `MaskedResidue`. Its weights stand in checkpoints under `PREFIX`.
-        recipe: plain values that rebuild the network; stored in every checkpoint.
-        optimizer: called with the parameters.
-        scheduler: called with the optimizer, stepped after each epoch; None for a constant rate.
-        objective: metric that a scheduler may watch.
-        seed: dropout masks are a function of (seed, epoch, batch, device).
+        recipe: see `TaskModule`.
+        training: options of `TaskModule`.
     """
 
     def __init__(
         self,
         network: ResiduePredictor,
         recipe: Mapping[str, Any],
-        *,
-        optimizer: Callable[[Iterable[Tensor]], torch.optim.Optimizer],
-        scheduler: Callable[[torch.optim.Optimizer], Any] | None = None,
-        objective: str = "val/loss",
-        seed: int = 0,
+        **training: Any,
     ) -> None:
-        super().__init__(
-            recipe,
-            optimizer=optimizer,
-            scheduler=scheduler,
-            objective=objective,
-            seed=seed,
-        )
+        super().__init__(recipe, **training)
         self.network = network
         self.val_loss = MeanMetric(nan_strategy="disable")
         self.val_accuracy = MeanMetric(nan_strategy="disable")

@@ -3,16 +3,15 @@
 Shape letters: B = records in the batch, C = classes.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from protemb.models.classifier import SequenceClassifier
+from protemb.models.classifier import SequenceClassifier, Standardise
 from protemb.training.data import LabelledBatch
 from protemb.training.frozen import is_frozen, known_vectors
 from protemb.training.task_module import TaskModule
@@ -23,12 +22,9 @@ class ClassifierModule(TaskModule):
 
     Args:
         classifier: the network. Its weights stand in checkpoints under `classifier.`.
-        recipe: plain values that rebuild the network; stored in every checkpoint.
-        optimizer: called with the parameters.
-        scheduler: called with the optimizer, stepped after each epoch; None for a constant rate.
-        objective: metric that a scheduler may watch.
+        recipe: see `TaskModule`.
         label_smoothing: share of the target spread over all classes.
-        seed: dropout masks are a function of (seed, epoch, batch, device).
+        training: options of `TaskModule`.
     """
 
     def __init__(
@@ -36,19 +32,10 @@ class ClassifierModule(TaskModule):
         classifier: SequenceClassifier,
         recipe: Mapping[str, Any],
         *,
-        optimizer: Callable[[Iterable[Tensor]], torch.optim.Optimizer],
-        scheduler: Callable[[torch.optim.Optimizer], Any] | None = None,
-        objective: str = "val/balanced_accuracy",
         label_smoothing: float = 0.0,
-        seed: int = 0,
+        **training: Any,
     ) -> None:
-        super().__init__(
-            recipe,
-            optimizer=optimizer,
-            scheduler=scheduler,
-            objective=objective,
-            seed=seed,
-        )
+        super().__init__(recipe, **training)
         self.classifier = classifier
         self.label_smoothing = label_smoothing
         self.val_confusion = MulticlassConfusionMatrix(len(recipe["labels"]))
@@ -59,7 +46,9 @@ class ClassifierModule(TaskModule):
         embedder = self.classifier.embedder
         if is_frozen(embedder):
             batches = self.trainer.datamodule  # type: ignore[attr-defined]
-            self.classifier.known = known_vectors(embedder, batches, self.device)
+            known = self.classifier.known = known_vectors(embedder, batches, self.device)
+            if isinstance(self.classifier.head[0], Standardise):
+                self.classifier.head[0].fit(known.vectors_ND[: len(batches.split.train)])
 
     def _losses(self, batch: LabelledBatch) -> tuple[Tensor, Tensor]:
         tokens, labels_B, _ = batch

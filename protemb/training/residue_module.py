@@ -4,7 +4,7 @@ Shape letters: B = records in the batch, L = longest of them, C = labels, T = re
 X = terms of the loss.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -23,30 +23,17 @@ class ResidueModule(TaskModule):
 
     Args:
         tagger: the network. Its weights stand in checkpoints under `tagger.`.
-        recipe: plain values that rebuild the network; stored in every checkpoint.
-        optimizer: called with the parameters that train.
-        scheduler: called with the optimizer, stepped after each epoch; None for a constant rate.
-        objective: metric that a scheduler may watch.
-        seed: dropout masks are a function of (seed, epoch, batch, device).
+        recipe: see `TaskModule`.
+        training: options of `TaskModule`.
     """
 
     def __init__(
         self,
         tagger: ResidueTagger,
         recipe: Mapping[str, Any],
-        *,
-        optimizer: Callable[[Iterable[Tensor]], torch.optim.Optimizer],
-        scheduler: Callable[[torch.optim.Optimizer], Any] | None = None,
-        objective: str = "val/accuracy",
-        seed: int = 0,
+        **training: Any,
     ) -> None:
-        super().__init__(
-            recipe,
-            optimizer=optimizer,
-            scheduler=scheduler,
-            objective=objective,
-            seed=seed,
-        )
+        super().__init__(recipe, **training)
         self.tagger = tagger
         self.val_confusion = MulticlassConfusionMatrix(len(recipe["letters"]))
         self.val_loss = MeanMetric(nan_strategy="disable")

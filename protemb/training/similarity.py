@@ -3,7 +3,6 @@
 Shape letters: B = distinct sequences of a batch, L = longest of them, P = pairs.
 """
 
-from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -27,31 +26,19 @@ class SimilarityModule(TaskModule):
 
     Args:
         scorer: the network. Its weights stand in checkpoints under `scorer.`.
-        optimizer: called with the parameters.
-        scheduler: called with the optimizer, stepped after each epoch; None for a constant rate.
-        objective: metric that a scheduler may watch.
         resample: share of the residues that training replaces by an amino acid drawn at random
             (0.05 in Bepler and Berger 2019).
-        seed: what training draws is a function of (seed, epoch, batch, device).
+        training: options of `TaskModule`.
     """
 
     def __init__(
         self,
         scorer: PairScorer,
         *,
-        optimizer: Callable[[Iterable[Tensor]], torch.optim.Optimizer],
-        scheduler: Callable[[torch.optim.Optimizer], Any] | None = None,
-        objective: str = "val/spearman",
         resample: float = 0.0,
-        seed: int = 0,
+        **training: Any,
     ) -> None:
-        super().__init__(
-            {"version": RECIPE_VERSION, "task": "similarity"},
-            optimizer=optimizer,
-            scheduler=scheduler,
-            objective=objective,
-            seed=seed,
-        )
+        super().__init__({"version": RECIPE_VERSION, "task": "similarity"}, **training)
         self.scorer = scorer
         self.resample = resample
         self.val_scores, self.val_levels = CatMetric(), CatMetric()

@@ -28,9 +28,9 @@ class TaskModule(pl.LightningModule):
         recipe: Mapping[str, Any],
         *,
         optimizer: Callable[[Iterable[Tensor]], torch.optim.Optimizer],
-        scheduler: Callable[[torch.optim.Optimizer], Any] | None,
-        objective: str,
-        seed: int,
+        scheduler: Callable[[torch.optim.Optimizer], Any] | None = None,
+        objective: str = "val/loss",
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.recipe = dict(recipe)

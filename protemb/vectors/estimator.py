@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted
 
 from protemb.errors import ConfigError
+from protemb.models.devices import open_device
 from protemb.models.embedder import Embedder
 from protemb.models.loading import EmbeddingModel, load_model
 from protemb.sequences.alphabet import Alphabet, LetterPolicy, Tokenizer
@@ -78,6 +79,12 @@ class ProteinEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def transform(self, X: Any) -> np.ndarray:
         """Return float32 vectors_ND; raises as `fit` does."""
+        if not hasattr(self, "n_features_out_"):
+            # Nothing is learned, but the names of the features hang on their number.
+            self.n_features_out_ = self._open()[1].out_dim
+        return self._vectors(X)
+
+    def _vectors(self, X: Any) -> np.ndarray:
         model, embedder = self._open()
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             store = self._read(X, model.alphabet, folder)
@@ -88,7 +95,7 @@ class ProteinEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def fit_transform(self, X: Any, y: Any = None, **parameters: Any) -> np.ndarray:
         """Fit and return float32 vectors_ND; the sequences are read once."""
-        vectors_ND = self.transform(X)
+        vectors_ND = self._vectors(X)
         self.n_features_out_ = vectors_ND.shape[1]
         return vectors_ND
 
@@ -108,6 +115,7 @@ class ProteinEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return self.n_features_out_
 
     def _open(self) -> tuple[EmbeddingModel, Embedder]:
+        open_device(self.device)
         model = self.model
         if not isinstance(model, EmbeddingModel):
             model = _load(str(model), str(self.device), _state(Path(model)))

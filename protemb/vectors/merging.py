@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from protemb.errors import InputError
+from protemb.errors import ConfigError, InputError
 from protemb.sequences.reading import Shard
 from protemb.vectors.formats.rows import TableReader
 from protemb.vectors.residues import ResidueTable, ResidueWriter
@@ -18,7 +18,7 @@ from protemb.vectors.resuming import stored_facts
 from protemb.vectors.writers import open_writer
 
 BLOCK = 4096
-OWN = ("shard", "deviation", "repeated_records")
+OWN = ("shard", "data", "deviation", "repeated_records", "no_label")
 """Facts in which shards may differ."""
 TOTAL = "records_known"
 """Fact: how many records of the whole input have known letters."""
@@ -30,7 +30,7 @@ def merge(shards: Sequence[Path], output: Path, layout: str = "table") -> int:
     Args:
         shards: files of `protemb embed --shard`, in any order.
         output: as for `open_writer`; of states, an `.h5` file.
-        layout: of vectors in HDF5.
+        layout: of vectors in HDF5. Vectors come in the order of the input, states shard by shard.
 
     Raises:
         InputError: a shard is missing, damaged, given twice, or of other inputs or options; or a
@@ -40,11 +40,13 @@ def merge(shards: Sequence[Path], output: Path, layout: str = "table") -> int:
     facts = _common(shards, found)
     ordered = [path for _, path in sorted(zip(map(_number, found), shards, strict=True))]
     repeated = sum(fact.get("repeated_records", 0) for fact in found)
-    if repeated:
-        facts["repeated_records"] = repeated
+    facts |= _added(found, ("repeated_records", "no_label"))
     expected = facts[TOTAL] - repeated
-    if facts["pooling"] == "none":
+    if facts["layout"] == "per-residue":
+        if layout != "table":
+            raise ConfigError("--layout", layout, "nothing: states have a layout of their own")
         return _merge_states(ordered, output, facts, expected)
+    facts["layout"] = layout
     return _merge_vectors(ordered, output, facts, expected, layout)
 
 
@@ -58,6 +60,11 @@ def _facts(path: Path) -> dict[str, Any]:
     if "shard" not in facts or TOTAL not in facts:
         raise InputError(str(path), "not a shard: it was not made with --shard")
     return facts
+
+
+def _added(found: Sequence[dict[str, Any]], names: Sequence[str]) -> dict[str, int]:
+    """Counts that every shard makes of its own records."""
+    return {name: sum(f[name] for f in found) for name in names if name in found[0]}
 
 
 def _number(facts: dict[str, Any]) -> int:

@@ -57,7 +57,9 @@ def check_facts(table: Sourced, facts: Mapping[str, Any]) -> None:
 
 def _facts(table: Sourced) -> dict[str, Any]:
     stated = {name: table.attributes.get(name) for name in MUST_AGREE}
-    return {**stated, "width": table.width}
+    # Tables that do not say so were not made in such batches.
+    legacy = table.attributes.get("legacy_batches", 0)
+    return {**stated, "legacy_batches": legacy, "width": table.width}
 
 
 def _shown(value: Any) -> str:

@@ -201,9 +201,13 @@ def test_every_run_of_a_process_is_a_run_of_its_own(train):
     assert boards[0].run.run_group == boards[1].run.run_group
 
 
-def test_a_failed_run_is_closed_as_failed(train, tmp_path):
+def test_a_failed_run_is_closed_as_failed(train, tmp_path, monkeypatch):
+    def fail(*_):
+        raise ConfigError("a", "b", "c")
+
+    monkeypatch.setattr("protemb.apps.classification.save_outcome", fail)
     with pytest.raises(ConfigError):
-        train(*WANDB, "vectors=[own,hidden/mean]", name="failed")
+        train(*WANDB, name="failed")
     assert Dashboard(tmp_path / "failed").exits == [1]
     # Refused before anything was sent: nothing to show.
     with pytest.raises(ConfigError):

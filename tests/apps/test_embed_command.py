@@ -351,3 +351,78 @@ def test_legacy_batches_are_for_one_family(embed, reference, fasta, tmp_path, ca
         cli.main([str(word) for word in command])
     assert "a model with the language model of Bepler and Berger" in capsys.readouterr().err
     assert not (tmp_path / "v.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (["--label-regex", r"/(?P<label>\d)"], []),
+        (["--layout", "uniprot"], []),
+        (["--id-field", "1", "--id-delimiter", "/"], []),
+        (["--per-residue"], []),
+        (["--legacy-batches", "10"], []),
+    ],
+)
+def test_other_options_are_not_done_already(embed, first, second):
+    embed(*first)
+    _, said = embed(*second)
+    assert "Done already" not in said.out
+    assert "Done already" in embed(*second)[1].out
+
+
+def test_shares_without_records_are_merged_too(embed, tmp_path, capsys):
+    few = tmp_path / "proteins.fasta"
+    few.write_text(">a\nMKV\n>b\nMKL\n>c\nMKV\n")
+    whole, _ = embed(name="whole.h5")
+    for number in range(1, 8):
+        embed("--shard", f"{number}/7", name="v.h5")
+        embed("--shard", f"{number}/7", "--per-residue", name="r.h5")
+    merged = tmp_path / "merged.h5"
+    cli.main(["merge", *map(str, sorted(tmp_path.glob("v.*-of-7.h5"))), "-o", str(merged)])
+    expected, got = VectorTable.read(whole), VectorTable.read(merged)
+    assert got.ids == expected.ids
+    close(got.vectors_ND, expected.vectors_ND)
+    assert got.attributes.keys() == expected.attributes.keys() - {"data"}
+    states = tmp_path / "states.h5"
+    cli.main(["merge", *map(str, sorted(tmp_path.glob("r.*-of-7.h5"))), "-o", str(states)])
+    with ResidueTable.open(states) as table:
+        assert sorted(table.ids) == ["a", "b", "c"]
+
+
+def test_a_kill_while_writing_leaves_nothing_for_ever(embed, model, fasta, tmp_path):
+    output = tmp_path / "vectors.h5"
+    code = (
+        "import os, sys; from protemb import cli; from protemb.vectors.formats.rows import "
+        "VectorWriter as W; W._write = lambda *_: os.kill(os.getpid(), 9); cli.main(sys.argv[1:])"
+    )
+    command = ["embed", model, fasta, "-o", output, "--residues", "900"]
+    done = subprocess.run([sys.executable, "-c", code, *map(str, command)], capture_output=True)
+    assert done.returncode == -signal.SIGKILL
+    embed()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["proteins.fasta", "vectors.h5"]
+
+
+def test_labels_that_nobody_has_are_refused(embed, capsys):
+    with pytest.raises(SystemExit):
+        embed("--label-field", "9")
+    assert "no record has a label in field 9" in capsys.readouterr().err
+    _, said = embed("--label-regex", r"/(?P<label>\d)")
+    assert "no label: 20" in said.err
+
+
+def test_what_is_no_file_is_refused_before_the_work(embed, model, tmp_path, capsys):
+    (tmp_path / "folder.h5").mkdir()
+    with pytest.raises(SystemExit):
+        embed(name="folder.h5")
+    assert "a file, not a folder" in capsys.readouterr().err
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SystemExit):
+        cli.main(["embed", str(model), str(tmp_path / "pipe"), "-o", str(tmp_path / "v.h5")])
+    assert "a pipe will not do" in capsys.readouterr().err
+
+
+def test_ends_need_two_directions_that_stand_apart(embed, capsys):
+    with pytest.raises(SystemExit):
+        embed("--pooling", "ends", "--level", "lm")
+    assert "the two directions do not stand apart" in capsys.readouterr().err
+    embed("--pooling", "ends", "--level", "states")

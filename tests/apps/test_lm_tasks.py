@@ -391,3 +391,9 @@ def test_two_processes_give_the_result_of_one(pretrain, tmp_path, fasta, task):
     for name in ("id", "residues", "loss(unigram)"):
         assert (first[name] == second[name]).all()
     np.testing.assert_allclose(first["loss"], second["loss"], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("masked", ["null", "true", "0", "1.5"])
+def test_nothing_masked_is_no_task(pretrain, masked):
+    with pytest.raises(ConfigError, match="task.masked: got .* expected a share"):
+        pretrain(*MASKED, f"task.masked={masked}")

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from protemb import cli
 from protemb.apps.residues import load_residues
 from protemb.errors import ConfigError, InputError
 from protemb.models.loading import load_model
@@ -151,7 +152,6 @@ def test_a_trained_encoder_is_used_frozen_and_exported_as_it_was(train):
 
 
 def test_a_chain_is_trained_kept_and_loaded(train):
-    pytest.importorskip("torchcrf")
     folder = train("encoder=bilstm", "task.crf=true")
     record, tagger = result(folder), load_tagger(folder)
     assert record["label"] == "bilstm+crf"
@@ -262,3 +262,26 @@ def test_real_configs_read_real_data(composed, real_data, tmp_path):
         data = load_residues(values)
         assert data.letters == letters
         assert len(load_split(values, data.labelled).test) == test
+
+
+def test_new_proteins_get_three_lines(train, tmp_path, capsys):
+    folder = train("encoder=lstm")
+    fasta = tmp_path / "new.fasta"
+    fasta.write_text(">a b\nMKVLA\n>c\nW\n")
+    capsys.readouterr()
+    cli.main(["predict", str(folder), str(fasta)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0::3] == [">a b", ">c"] and lines[1::3] == ["MKVLA", "W"]
+    letters = load_tagger(folder).recipe["letters"]
+    assert [len(row) for row in lines[2::3]] == [5, 1] and set("".join(lines[2::3])) <= set(letters)
+
+
+@pytest.mark.parametrize("option", ["segments=HZ", "marks.helix=Q"])
+def test_segments_of_labels_that_cannot_be_are_refused(train, option):
+    with pytest.raises(ConfigError, match="expected labels among CH"):
+        train("encoder=lstm", "data.source.known=CH", f"data.source.{option}")
+
+
+def test_a_level_that_is_not_there_is_refused_before_the_data(train, capsys):
+    with pytest.raises(ConfigError, match="level: got 'none'"):
+        train("encoder=lstm", "level=none", "data.source.path=[nowhere.txt]")

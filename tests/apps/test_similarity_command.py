@@ -220,8 +220,6 @@ def tables(tmp_path):
 
 @pytest.mark.parametrize("extra", [(), ("--faiss",), ("--approximate",)])
 def test_search(tables, tmp_path, capsys, extra):
-    if extra:
-        pytest.importorskip("faiss")
     table, queries, vectors_ND = tables
     out = tmp_path / "hits.tsv"
     call("search", table, queries, "-k", 4, "--metric", "euclidean", "-o", out, *extra)

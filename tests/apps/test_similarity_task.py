@@ -215,6 +215,20 @@ def test_pairs_of_a_file_are_scored_and_their_domains_never_trained_on(train, tm
     assert {parts[c] for c in {*table["id_a"], *table["id_b"]}} <= {"test", "none"}
 
 
+def test_their_sequences_under_other_ids_are_not_trained_on_either(train, domains, tmp_path):
+    records = domains.read_text().split(">")[1:]
+    twice = tmp_path / "twice.fa"
+    again = [f">again_{record}" for record in records if record.startswith(("da1", "db1"))]
+    twice.write_text(domains.read_text() + "".join(again))
+    path = tmp_path / "pairs.csv"
+    path.write_text("id_a,id_b,label\nda1110_,da1111_,1\nda1110_,db1110_,0\n")
+    folder = train(f"data.source.path={twice}", f"task.pairs_file={path}", "split=unique")
+    lines = (folder / "split.tsv").read_text().splitlines()
+    parts = dict(line.split("\t") for line in lines if "\t" in line)
+    for name in ("da1110_", "da1111_", "db1110_"):
+        assert {parts[name], parts[f"again_{name}"]} <= {"test", "none"}
+
+
 def test_an_encoder_without_projection_gets_one(train):
     folder = train("encoder=bilstm", "encoder.hidden_dim=8", "task.level=states", "task.out_dim=5")
     assert result(folder)["label"] == "bilstm@projection/ssa"

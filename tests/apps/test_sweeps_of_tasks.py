@@ -5,8 +5,10 @@ import json
 import pyarrow.parquet as pq
 import pytest
 
+from protemb.apps.report.gather import gather
 from protemb.apps.sweep import METRICS, summarise
 from protemb.apps.tasks import KINDS
+from protemb.errors import InputError
 
 QUICK = ["task=masked_lm", "task.residues=2000", "optimizer.lr=0.01", "replicates=50"]
 
@@ -43,3 +45,19 @@ def test_lower_nats_come_first(sweep, capsys):
     table = pq.read_table(sweep / "summary.parquet")
     assert table.num_rows == 3 and "cross_entropy/value" in table.column_names
     assert (sweep / "heatmap.png").stat().st_size > 1000
+
+
+def test_a_point_that_was_refused_before_it_began_does_not_hide_the_others(sweep, capsys):
+    refused = sweep / "aaa"
+    refused.mkdir()
+    record = {"status": "failed", "key": "", "error": "ConfigError: x", "seconds": 0.0}
+    (refused / "result.json").write_text(json.dumps(record))
+    capsys.readouterr()
+    summarise(sweep)
+    said = capsys.readouterr().out
+    assert "cross entropy" in said and "3 runs done, 1 not." in said
+
+
+def test_a_report_says_for_which_task_it_is(sweep):
+    with pytest.raises(InputError, match="runs of task=masked_lm; a report compares those of"):
+        gather([sweep])

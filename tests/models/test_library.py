@@ -135,6 +135,18 @@ DAMAGE = {
     "other class": lambda folder: edited(
         folder, encoder={"_target_": "protemb.models.pretrained.library.Pretrained"}
     ),
+    "no level": lambda folder: edited(folder, level=None),
+    "no source": lambda folder: edited(folder, source={}),
+    "endless": lambda folder: edited(
+        folder,
+        encoder={
+            "_target_": "protemb.models.pretrained.recurrent.PublishedRecurrent",
+            "inner_dim": 4,
+            "hidden_dim": 4,
+            "layers": 10**8,
+            "out_dim": 3,
+        },
+    ),
     "options": lambda folder: edited(
         folder,
         encoder={"_target_": "protemb.models.pretrained.recurrent.PublishedRecurrent", "x": 1},

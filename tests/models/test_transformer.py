@@ -15,6 +15,7 @@ from threading import Thread
 import numpy as np
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 
 from protemb.errors import CheckpointError, ConfigError, DownloadError, MissingExtra
@@ -25,8 +26,6 @@ from protemb.models.pretrained import transformer as module
 from protemb.models.pretrained.huggingface import is_hub_name
 from protemb.models.pretrained.library import RECIPE, convert, load_pretrained
 from protemb.models.pretrained.transformer import TransformerEncoder
-
-transformers = pytest.importorskip("transformers", reason="pip install 'protemb[hf]'")
 
 ESM_PIECES = (
     "<cls> <pad> <eos> <unk> L A G V S E R T I D P K Q N F Y M H W C X B U Z O . - <null_1> <mask>"
@@ -279,7 +278,6 @@ def write_spiece(folder, pieces):
 
 
 def test_older_vocabulary_of_t5_and_the_word_of_prostt5(models, tmp_path):
-    pytest.importorskip("sentencepiece", reason="pip install 'protemb[hf]'")
     _, source, folder = models["t5"]
     place = tmp_path / "spiece"
     shutil.copytree(source, place)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from protemb.errors import CheckpointError, ConfigError
 from protemb.models.batches import collate
@@ -16,6 +17,7 @@ from protemb.models.pretrained.recurrent import PublishedRecurrent
 from protemb.models.pretrained.unirep import UniRep
 from protemb.models.tuning import KnownVectors, TunedEncoder, last_parameters
 from protemb.sequences.alphabet import AA21, UNIREP
+from protemb.targets import ForbiddenTarget
 
 TEXTS = ["MKVLAX", "ACDEFGHIKLMNPQRSTVWY", "W"]
 
@@ -117,6 +119,33 @@ def test_the_last_block_by_family(encoder, names):
     assert found == expected and found
 
 
+def test_the_last_block_of_t5_is_whole():
+    """Its blocks keep their parts in lists of their own."""
+    encoder = nn.Module()
+    encoder.blocks = nn.ModuleList(
+        nn.ModuleDict({"layer": nn.ModuleList([nn.Linear(1, 1), nn.Linear(1, 1)])}) for _ in "ab"
+    )
+    encoder.norm = nn.LayerNorm(1)
+    chosen = {id(parameter) for parameter in last_parameters(encoder)}
+    found = {name for name, p in encoder.named_parameters() if id(p) in chosen}
+    parts = [f"blocks.1.layer.{n}.{kind}" for n in (0, 1) for kind in ("weight", "bias")]
+    assert found == {*parts, "norm.weight", "norm.bias"}
+
+
+def test_tuning_what_is_not_read_is_refused(folders):
+    encoder = TunedEncoder(weights=str(folders["ssa"]), tune="last")
+    encoder.check_trains("projection")
+    for level in ("onehot", "lm", "inner", "layer2"):
+        with pytest.raises(ConfigError, match=f"level '{level}' does not read the last block"):
+            encoder.check_trains(level)
+
+
+def test_only_encoders_are_built():
+    for target in ("pretrained.weights.Weights", "encoders.base.ResidueTable"):
+        with pytest.raises(ForbiddenTarget, match="no Encoder"):
+            TunedEncoder(encoder={"_target_": f"protemb.models.{target}"})
+
+
 def test_a_recipe_needs_no_weights(folders):
     encoder = TunedEncoder(weights=str(folders["ssa"]))
     recipe = {
@@ -162,7 +191,7 @@ def test_every_pooling_takes_it(folders):
     encoder = TunedEncoder(weights=str(folders["ssa"]))
     given = batch(AA21)
     for pooling in POOLINGS.values():
-        embedder = Embedder(encoder, pooling, "projection")
+        embedder = Embedder(encoder, pooling, "states")
         positions_B = torch.zeros(len(TEXTS), dtype=torch.long)
         vectors_BD = embedder(given.tokens_BL, given.lengths_B, positions_B)
         assert vectors_BD.shape == (len(TEXTS), embedder.out_dim)

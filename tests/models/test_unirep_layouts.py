@@ -3,6 +3,7 @@
 import io
 import pickle
 import pickletools
+import zipfile
 from importlib import metadata
 
 import numpy as np
@@ -230,3 +231,17 @@ def test_folders_that_are_damaged(arrays, tmp_path):
     refused(huge, "stack2_wx:0.npy is damaged")
     refused(twice, "another array of this layer")
     refused(lambda folder: (folder / "embed_matrix:0.npy").unlink(), "known model")
+
+
+def test_a_small_file_that_unpacks_to_gigabytes_is_refused(tmp_path):
+    path = tmp_path / "bomb.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        with archive.open("embedding.npy", "w", force_zip64=True) as file:
+            np.lib.format.write_array_header_1_0(
+                file, {"descr": "<f4", "fortran_order": False, "shape": (3 * 10**8,)}
+            )
+            for _ in range(1200):
+                file.write(bytes(10**6))
+    assert path.stat().st_size < 2 * 10**6
+    with pytest.raises(CheckpointError, match="it unpacks to 1,200,.* bytes"):
+        convert(path, tmp_path / "model")

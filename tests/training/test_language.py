@@ -2,9 +2,7 @@
 
 import json
 import math
-import os
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -42,16 +40,6 @@ ENCODERS = {
     "cnn": lambda: ConvolutionEncoder(hidden_dim=8, layers=2),
     "embedding": lambda: TableEncoder(),
 }
-
-
-@pytest.fixture(scope="module")
-def reference():
-    folder = os.environ.get("PROTEMB_REFERENCE")
-    if folder and Path(folder).is_dir():
-        return Path(folder).resolve()
-    if os.environ.get("CI"):
-        pytest.fail(f"PROTEMB_REFERENCE: got {folder!r}, expected the folder of the references")
-    pytest.skip("set PROTEMB_REFERENCE to the folder of the references")
 
 
 def _store(*sequences):

@@ -284,7 +284,6 @@ def test_baselines_see_no_test_labels_and_are_kept(tmp_path):
 
 @pytest.fixture
 def chain():
-    pytest.importorskip("torchcrf")
     torch.manual_seed(0)
     return LabelChain(3)
 

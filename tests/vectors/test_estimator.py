@@ -256,3 +256,15 @@ def test_what_cannot_be_opened(model, tmp_path):
         ProteinEmbedder(model, level="table").fit(["MKV"])
     with pytest.raises(ConfigError, match="pooling: got 'median'"):
         ProteinEmbedder(model, pooling="median").fit(["MKV"])
+
+
+def test_pandas_output_before_and_inside_a_pipeline(model):
+    embedder = ProteinEmbedder(model).set_output(transform="pandas")
+    texts = ["MKT", "MKA"]
+    for frame in (embedder.transform(texts), clone(embedder).fit_transform(texts)):
+        assert list(frame.columns) == list(embedder.get_feature_names_out())
+
+
+def test_a_device_that_is_not_there_is_one_line(model):
+    with pytest.raises(ConfigError, match="device: got 'foo', expected a device of this machine"):
+        ProteinEmbedder(model, device="foo").fit(["MKT"])

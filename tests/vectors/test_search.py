@@ -168,7 +168,6 @@ def test_what_cannot_be_searched():
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_faiss_finds_the_same(metric):
-    pytest.importorskip("faiss")
     dice = np.random.default_rng(2)
     table_ND, queries_MD = (dice.normal(size=(n, 16)).astype(np.float32) for n in (600, 30))
     own_M = np.arange(30)

@@ -3,13 +3,11 @@
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from protemb.errors import ConfigError
 
 if TYPE_CHECKING:
     from protemb.sequences.alphabet import Alphabet
@@ -79,18 +77,6 @@ def label_rule(options: argparse.Namespace, delimiter: str) -> "Rule":
     )
 
 
-def open_device(name: str) -> Any:
-    """The device that was asked for, if it is there."""
-    import torch
-
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device).cpu()
-    except (RuntimeError, AssertionError, ImportError) as error:
-        raise ConfigError("--device", name, "a device of this machine") from error
-    return device
-
-
 def read_records(
     options: argparse.Namespace,
     alphabet: "Alphabet",
@@ -106,19 +92,19 @@ def read_records(
     rule = Rule(field=options.id_field, delimiter=options.id_delimiter)
     policy = LetterPolicy(unknown=options.unknown)
     reading = read_to(folder, options.fasta, alphabet, policy, rule, shard, label)
-    for name, count in letter_counts(reading).items():
+    for name, count in letter_counts(reading.report).items():
         if count:
             print(f"{name.replace('_', ' ')}: {count:,}", file=sys.stderr)
     return reading
 
 
-def letter_counts(reading: "Reading") -> dict[str, int]:
+def letter_counts(report: Mapping[str, Any]) -> dict[str, int]:
     """What reading changed or left out."""
-    counts = {**reading.report, **reading.report["letters"]}
+    counts = {**report, **report["letters"]}
     return {
         name: count
         for name, count in counts.items()
-        if name not in ("records_read", "records_kept", "records_known", "letters")
+        if isinstance(count, int) and name not in ("records_read", "records_kept", "records_known")
     }
 
 
@@ -127,18 +113,20 @@ def input_facts(options: argparse.Namespace) -> dict[str, str | int]:
     from protemb.errors import InputError
     from protemb.files import hash_file
 
+    path = Path(options.fasta)
+    if path.exists() and not path.is_file():
+        raise InputError(options.fasta, "not a file; it is read twice, so a pipe will not do")
     try:
         sha256 = hash_file(options.fasta)
     except OSError as error:
         raise InputError(options.fasta, f"cannot be read: {error.strerror}") from None
-    facts: dict[str, str | int] = {
+    return {
         "input": Path(options.fasta).name,
         "input_sha256": sha256,
         "unknown_letters": options.unknown,
+        "id_field": options.id_field or 0,
+        "id_delimiter": options.id_delimiter,
     }
-    if options.id_field is not None:
-        facts |= {"id_field": options.id_field, "id_delimiter": options.id_delimiter}
-    return facts
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """`protemb embed` and `protemb merge`: one vector per sequence, or one state per residue."""
 
 import argparse
+import os
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,6 @@ from protemb.apps.commands.arguments import (
     input_facts,
     label_rule,
     letter_counts,
-    open_device,
     read_records,
     residue_progress,
 )
@@ -101,8 +101,9 @@ def add(commands: Any) -> None:
 
 def embed_sequences(options: argparse.Namespace) -> None:
     """Embed into a log beside the output, then write the output and remove the log."""
+    from protemb.models.devices import open_device
     from protemb.models.loading import load_model
-    from protemb.sequences.reading import Shard
+    from protemb.sequences.reading import EmptyShard, Shard
     from protemb.vectors.resuming import WorkFolder, finished_with
 
     shard = Shard.parse(options.shard) if options.shard else None
@@ -110,24 +111,42 @@ def embed_sequences(options: argparse.Namespace) -> None:
     _check_output(options, output, shard)
     model = load_model(options.model, open_device(options.device))
     label = label_rule(options, options.id_delimiter)
-    facts = _facts(options, model, shard)
-    facts |= {"labels": str(label)} if label.given else {}
+    facts = _facts(options, model, shard) | {"labels": str(label) if label.given else ""}
     if finished_with(output, facts):
         print(f"Done already: {output}")
         return
     with WorkFolder(output, facts) as folder:
-        reading = read_records(options, model.alphabet, folder / "read", shard, label)
-        if options.legacy_batches:
-            print(_write_legacy(options, output, facts, model, reading))
-            return
-        job, more = _job(options, model, reading)
-        with job.open_log(folder) as log:
-            if log.done:
-                print(f"Continuing: {job.done(log):,} residues are there already")
-            total = int(reading.store.lengths_S.sum())
-            with residue_progress("embedding", total, job.done(log)) as advance:
-                job.run(log, advance)
-            print(_write(options, output, {**facts, **more}, reading, log))
+        # Written in there and then renamed: what a kill leaves is found and removed.
+        part = folder / output.name
+        try:
+            reading = read_records(options, model.alphabet, folder / "read", shard, label)
+        except EmptyShard as empty:
+            said = _write_empty(options, part, {**facts, **_counts(empty.report)}, model)
+        else:
+            said = _embed(options, part, facts, model, reading, folder)
+        os.replace(part, output)
+    print(f"{said}: {output}")
+
+
+def _embed(
+    options: argparse.Namespace,
+    part: Path,
+    facts: dict[str, Any],
+    model: "EmbeddingModel",
+    reading: "Reading",
+    folder: Path,
+) -> str:
+    """Compute what is not there yet, and write it all; say what was written."""
+    if options.legacy_batches:
+        return _write_legacy(options, part, facts, model, reading)
+    job, more = _job(options, model, reading)
+    with job.open_log(folder) as log:
+        if log.done:
+            print(f"Continuing: {job.done(log):,} residues are there already")
+        total = int(reading.store.lengths_S.sum())
+        with residue_progress("embedding", total, job.done(log)) as advance:
+            job.run(log, advance)
+        return _write(options, part, {**facts, **more}, reading, log)
 
 
 def shard_path(output: Path, shard: "Shard | None") -> Path:
@@ -142,6 +161,8 @@ def _check_output(options: argparse.Namespace, output: Path, shard: "Shard | Non
     from protemb.vectors.formats.blocks import table_format
 
     kind = table_format(output)
+    if output.is_dir():
+        raise ConfigError("--output", str(output), "a file, not a folder")
     for wanted, option in ((options.per_residue, "--per-residue"), (shard, "--shard")):
         if wanted and kind != "hdf5":
             raise ConfigError("--output", str(output), f"a name in .h5 with {option}")
@@ -168,14 +189,38 @@ def _facts(
         "alphabet": model.alphabet.name,
         "precision": options.precision,
         "dtype": options.dtype,
+        "layout": "per-residue" if options.per_residue else options.layout,
         "residues": options.residues,
+        "legacy_batches": options.legacy_batches or 0,
         "protemb": __version__,
         "code": code_key(),
         **input_facts(options),
     }
-    if options.legacy_batches:
-        facts["legacy_batches"] = options.legacy_batches
     return facts | ({"shard": str(shard)} if shard else {})
+
+
+def _counts(report: dict[str, Any]) -> dict[str, Any]:
+    """What reading counted, as facts of the file."""
+    return {**letter_counts(report), "records_known": report["records_known"]}
+
+
+def _write_empty(
+    options: argparse.Namespace, part: Path, facts: dict[str, Any], model: "EmbeddingModel"
+) -> str:
+    """A share without records: `merge` wants to see that it was not forgotten."""
+    import numpy as np
+
+    from protemb.vectors.residues import ResidueWriter
+    from protemb.vectors.writers import open_writer
+
+    if options.per_residue:
+        with ResidueWriter(part, facts, options.dtype):
+            return "no records in this share"
+    width = model.embedder(options.level, options.pooling).out_dim
+    labels = np.empty(0, str) if facts["labels"] else None
+    with open_writer(part, facts) as vectors:
+        vectors.append([], np.empty((0, width), np.float32), labels, np.empty(0, np.int64))
+    return "no records in this share"
 
 
 def _job(
@@ -190,8 +235,7 @@ def _job(
 
     store, device = reading.store, torch.device(options.device)
     embedder = model.embedder(options.level, options.pooling)
-    facts: dict[str, Any] = letter_counts(reading)
-    facts["records_known"] = reading.report["records_known"]
+    facts = {**_counts(reading.report), "data": store.fingerprint}
     if options.precision != "float32":
         exact, embedder = embedder, deepcopy(embedder)
         embedder.encoder = RoundedEncoder(exact.encoder, options.precision)
@@ -214,7 +258,7 @@ def _job(
 
 def _write_legacy(
     options: argparse.Namespace,
-    output: Path,
+    part: Path,
     facts: dict[str, Any],
     model: "EmbeddingModel",
     reading: "Reading",
@@ -228,13 +272,13 @@ def _write_legacy(
             embedder, store, options.legacy_batches, device=options.device, progress=advance
         )
     table = VectorTable(list(store.ids()), vectors_ND, reading.labels(0, len(store)), facts)
-    table.write(output, layout=options.layout)
-    return f"{len(store):,} vectors of {vectors_ND.shape[1]:,} features: {output}"
+    table.write(part, layout=options.layout)
+    return f"{len(store):,} vectors of {vectors_ND.shape[1]:,} features"
 
 
 def _write(
     options: argparse.Namespace,
-    output: Path,
+    part: Path,
     facts: dict[str, Any],
     reading: "Reading",
     log: "RowLog",
@@ -245,18 +289,18 @@ def _write(
 
     store = reading.store
     if options.per_residue:
-        with ResidueWriter(output, facts, options.dtype) as states:
+        with ResidueWriter(part, facts, options.dtype) as states:
             for record, record_id in enumerate(store.ids()):
                 states.append(record_id, log.states(store.sequence_of_N[record]))
-        return f"{len(store):,} records, {log.width:,} features per residue: {output}"
-    with open_writer(output, facts, layout=options.layout) as vectors:
+        return f"{len(store):,} records, {log.width:,} features per residue"
+    with open_writer(part, facts, layout=options.layout) as vectors:
         for start in range(0, len(store), BLOCK):
             here = slice(start, min(start + BLOCK, len(store)))
             ids = [store.id(record) for record in range(here.start, here.stop)]
             places_B = reading.places_N[here] if options.shard else None
             labels_B = reading.labels(here.start, here.stop)
             vectors.append(ids, log.vectors(store.sequence_of_N[here]), labels_B, places_B)
-    return f"{len(store):,} vectors of {log.width:,} features: {output}"
+    return f"{len(store):,} vectors of {log.width:,} features"
 
 
 def merge_shards(options: argparse.Namespace) -> None:

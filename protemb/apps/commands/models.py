@@ -5,10 +5,14 @@ import json
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from protemb.apps.commands.arguments import add_model, count, open_device, read_records
+from protemb.apps.commands.arguments import add_model, count, read_records
 from protemb.errors import InputError
+
+if TYPE_CHECKING:
+    from protemb.sequences.alphabet import Alphabet
+    from protemb.sequences.tokens import TokenStore
 
 CONVERT_EPILOG = """\
 What can be converted:
@@ -24,11 +28,14 @@ Nothing in the original file is executed. The licence is printed, and kept in re
 
 def add(commands: Any) -> None:
     """Add the commands to the command line."""
-    predict = commands.add_parser("predict", help="labels and probabilities of new sequences")
+    predict = commands.add_parser("predict", help="labels of new sequences, or of their residues")
     add_model(predict)
     predict.add_argument("-o", "--output", help="file to write (default: standard output)")
     predict.add_argument(
-        "--format", choices=["table", "jsonl"], default="table", help="tab-separated or JSON lines"
+        "--format",
+        choices=["table", "jsonl"],
+        default="table",
+        help="table (of residues: three lines a record), or JSON lines",
     )
     predict.add_argument(
         "--top", type=count, metavar="N", help="only the most probable classes (default: all)"
@@ -51,18 +58,29 @@ def add(commands: Any) -> None:
 
 
 def predict_labels(options: argparse.Namespace) -> None:
-    """Write one row per record: id, predicted label, probabilities (largest first with --top)."""
+    """Write one row per record, or, for a model of residue labels, three lines."""
+    from protemb.files import write_text
+    from protemb.models.residue_tagger import is_tagger
+
+    predict = _residue_lines if is_tagger(options.model) else _class_lines
+    text = "\n".join(predict(options)) + "\n"
+    if options.output is None:
+        sys.stdout.write(text)
+    else:
+        write_text(options.output, text)
+
+
+def _class_lines(options: argparse.Namespace) -> list[str]:
+    """Id, predicted label, probabilities (largest first with --top)."""
     import numpy as np
 
-    from protemb.files import write_text
     from protemb.models.checkpoint import load_classifier
+    from protemb.models.devices import open_device
     from protemb.models.loading import embedding_model
     from protemb.vectors.embed import predict_records
 
     model = load_classifier(options.model, open_device(options.device))
-    alphabet = embedding_model(model, options.model).alphabet
-    with tempfile.TemporaryDirectory() as folder:
-        store = read_records(options, alphabet, Path(folder) / "read").store
+    store = _store(options, embedding_model(model, options.model).alphabet)
     probabilities_NC = predict_records(
         model.model,
         store,
@@ -86,11 +104,40 @@ def predict_labels(options: argparse.Namespace) -> None:
             # A tab inside an id would shift the columns.
             cells = [record_id.replace("\t", " "), names[best], f"{row_C[best]:.6f}", *shown]
             lines.append("\t".join(cells))
-    text = "\n".join(lines) + "\n"
-    if options.output is None:
-        sys.stdout.write(text)
-    else:
-        write_text(options.output, text)
+    return lines
+
+
+def _residue_lines(options: argparse.Namespace) -> list[str]:
+    """Header, sequence and labels of each record, as three-line files have them."""
+    import numpy as np
+
+    from protemb.models.devices import open_device
+    from protemb.models.residue_tagger import load_tagger
+    from protemb.sequences.alphabet import ALPHABETS
+    from protemb.vectors.tag import tag_records
+
+    device = open_device(options.device)
+    tagger = load_tagger(options.model, device)
+    store, letters = _store(options, ALPHABETS[tagger.recipe["alphabet"]]), tagger.recipe["letters"]
+    codes_T = tag_records(
+        tagger.model, store, np.arange(len(store)), residues=options.residues, device=device
+    )
+    lines, start = [], 0
+    for record, record_id in enumerate(store.ids()):
+        sequence = store.sequence(record)
+        labels = "".join(letters[code] for code in codes_T[start : start + len(sequence)])
+        start += len(sequence)
+        if options.format == "jsonl":
+            found = {"id": record_id, "sequence": sequence, "labels": labels}
+            lines.append(json.dumps(found, ensure_ascii=False))
+        else:
+            lines += [f">{record_id}", sequence, labels]
+    return lines
+
+
+def _store(options: argparse.Namespace, alphabet: "Alphabet") -> "TokenStore":
+    with tempfile.TemporaryDirectory() as folder:
+        return read_records(options, alphabet, Path(folder) / "read").store
 
 
 def convert_model(options: argparse.Namespace) -> None:

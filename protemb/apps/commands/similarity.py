@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from protemb import __version__
 from protemb.apps.commands.arguments import (
     add_model,
-    open_device,
     progress_bar,
     read_records,
     residue_progress,
@@ -59,6 +58,7 @@ def add(commands: Any) -> None:
 
 def open_model(options: argparse.Namespace) -> "Pretrained":
     """A converted model with its heads, or another that embeds, without."""
+    from protemb.models.devices import open_device
     from protemb.models.loading import MODEL, load_model
     from protemb.models.pretrained.library import Pretrained, is_pretrained, load_pretrained
 

@@ -24,6 +24,8 @@ NETWORK = (
 # Where it ran does not change what it is.
 PLACE = ("trainer.accelerator", "trainer.devices", "trainer.enable_progress_bar")
 
+KIND = "classification"
+
 
 @dataclass(frozen=True, eq=False)
 class Run:
@@ -110,6 +112,10 @@ def gather(folders: Sequence[Path]) -> Gathered:
     source = ", ".join(map(str, folders))
     if not done:
         raise InputError(source, "no finished run inside")
+    kinds = {record["config"]["task"].get("kind", KIND) for _, record in done} - {KIND}
+    if kinds:
+        problem = f"runs of task={min(kinds)}; a report compares those of task={KIND}"
+        raise InputError(source, f"{problem} (protemb summarize is for all)")
     data = {record["config"]["data"]["name"] for _, record in done}
     if len(data) > 1:
         raise InputError(source, f"runs on several data sets ({', '.join(sorted(data))})")

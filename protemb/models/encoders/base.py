@@ -24,10 +24,13 @@ class Encoder(nn.Module, ABC):
     Attributes:
         levels: names of what can be read, from the input side to the output side.
         alphabet_size: letters the encoder knows; the padding token is this number.
+        mixed_levels: levels in which features of both directions do not stand apart, so that a
+            sequence has no end where all of them have read everything.
     """
 
     levels: tuple[str, ...]
     alphabet_size: int
+    mixed_levels: tuple[str, ...] = ()
 
     @abstractmethod
     def dim(self, level: str) -> int:

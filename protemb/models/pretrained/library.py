@@ -93,6 +93,15 @@ def convert(source: str | PathLike[str], folder: str | PathLike[str]) -> Path:
     return folder
 
 
+def _check_counts(node: Mapping[str, Any], tensors: int) -> None:
+    """Every layer has a tensor: a recipe that wants more layers would be built for hours."""
+    for name, value in node.items():
+        if isinstance(value, Mapping):
+            _check_counts(value, tensors)
+        elif name in ("layers", "num_hidden_layers", "num_layers") and not 0 <= value <= tensors:
+            raise RefusedPickle(f"{value} layers, and {tensors} tensors")
+
+
 def is_pretrained(path: str | PathLike[str]) -> bool:
     """Whether the path is the folder of a converted model."""
     return (Path(path) / RECIPE).is_file()
@@ -118,7 +127,10 @@ def load_pretrained(folder: str | PathLike[str]) -> Pretrained:
         alphabet = ALPHABETS[recipe["alphabet"]]
         if alphabet.fingerprint != recipe["alphabet_fingerprint"]:
             raise RefusedPickle("its alphabet has other letters here")
+        if not isinstance(recipe["source"]["name"], str):
+            raise RefusedPickle("its source has no name")
         node = dict(recipe["encoder"])
+        _check_counts(node, len(numbers))
         kind = locate(node.pop("_target_"), ALLOWED)
         if not issubclass(kind, Encoder):
             raise RefusedPickle("its encoder is none")
@@ -128,6 +140,7 @@ def load_pretrained(folder: str | PathLike[str]) -> Pretrained:
         if empty.alphabet_size != alphabet.size:
             raise RefusedPickle("its alphabet is not the encoder's")
         check(empty, own)
+        empty.check_level(recipe["level"])
         encoder = kind(**node)
         fill(encoder, own)
     except MissingExtra:

@@ -95,6 +95,12 @@ class PublishedRecurrent(Encoder):
                 everything += out_dim
         widths["all"] = everything
         self.widths, self.levels = widths, tuple(widths)
+        one_way = ("onehot", "inner") if self.lm is None else ("onehot",)
+        self.mixed_levels = tuple(
+            level
+            for level in widths
+            if level not in one_way and level != "states" and not level.startswith("layer")
+        )
 
     def dim(self, level: str) -> int:
         """Features per residue at a level."""

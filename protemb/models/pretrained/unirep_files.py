@@ -91,7 +91,12 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
     with open(path, "rb") as file:
         try:
             with np.load(file, allow_pickle=False) as stored:
+                claimed = sum(info.file_size for info in stored.zip.infolist())
+                if claimed > MOST_BYTES:
+                    raise RefusedPickle(f"it unpacks to {claimed:,} bytes, more than can be needed")
                 return {name: stored[name] for name in stored.files}
+        except RefusedPickle:
+            raise
         except Exception as error:  # whatever damage makes of numpy's reader
             raise RefusedPickle(f"it is damaged ({type(error).__name__})") from None
 
