@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from protemb.apps.runs import read_result
-from protemb.apps.sweep import METRICS
+from protemb.apps.sweep import BEFORE, METRICS
 from protemb.files import read_json, write_json, write_text
 
 ROOT = Path(__file__).parents[1]
@@ -56,6 +56,8 @@ def rows_of(records: Sequence[dict[str, Any]], metrics: Sequence[str]) -> list[d
     for record in records:
         for label, scores in record["scores"].items():
             trained = label == record["label"]
+            if label == BEFORE:
+                label = f"{record['label']}, {BEFORE}"
             if not trained and label in rows:
                 continue
             name = f"{label}, seed {record['seeds']['model']}" if trained else label
@@ -136,7 +138,7 @@ def commands(payload: dict[str, Any]) -> str:
     return (
         "```bash\n"
         + "\n".join(payload["commands"])
-        + f"\n```\n\n{used}; {machine['cores']} cores, {machine['platform']}.\n"
+        + f"\n```\n\n{used}; {machine['cores']} cores, {machine['platform'].split('-')[0]}.\n"
     )
 
 
