@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from protemb.errors import ConfigError, InputError
+from protemb.errors import ConfigError, InputError, ProtembError
 from protemb.files import cached_folder, read_json, write_json
 from protemb.sequences.alphabet import AA21, Alphabet, LetterPolicy, as_policy
 from protemb.sequences.columns import TextColumn
@@ -56,12 +56,15 @@ class Shard:
         return int.from_bytes(digest, "little") % self.of == self.number - 1
 
 
-class EmptyShard(InputError):
+class EmptyShard(ProtembError, ValueError):
     """The input has records, and none of them belongs to this share."""
 
-    def __init__(self, path: str, report: dict[str, Any]) -> None:
-        super().__init__(path, "no record belongs to this share")
-        self.report = report
+    def __init__(self, path: str, report: dict) -> None:
+        super().__init__(path, report)
+        self.path, self.report = path, report
+
+    def __str__(self) -> str:
+        return f"{self.path}: no record belongs to this share"
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,13 +129,15 @@ def read_to(
                 if recorder.add(entry) and label.given:
                     labels.append(label.extract(entry.header, entry.row, wanted="label") or "")
             if not len(recorder):
-                counts = recorder.counts()
-                if counts["records_known"]:
-                    raise EmptyShard(path, counts)
+                if recorder.known:
+                    raise EmptyShard(path, {**recorder.counts(), "records_known": recorder.known})
                 raise InputError(path, "no record has known letters only")
             _, kept_A = recorder.finish()
             np.save(part / "places_N.npy", recorder.places()[kept_A])
-        report = recorder.counts() | {"records_kept": int(kept_A.sum())}
+        report = recorder.counts() | {
+            "records_known": recorder.known,
+            "records_kept": int(kept_A.sum()),
+        }
         if label.given:
             names, codes_A = labels.codes()
             if names == ("",):

@@ -109,7 +109,7 @@ class Recorder:
         self, folder: Path, alphabet: Alphabet, policy: LetterPolicy, shard: Share | None = None
     ) -> None:
         self._tokenizer, self._shard = Tokenizer(alphabet, policy), shard
-        self._known = 0  # records with known letters, those of other shares too
+        self.known = 0  # records with known letters, those of other shares too
         self._places = array("q")
         self._builder = TokenStoreBuilder(folder, alphabet)
         self._lines = array("q")
@@ -135,14 +135,14 @@ class Recorder:
             raise entry.error(problem + error.alphabet) from error
         if tokens_L is None:
             return 0
-        self._known += 1
+        self.known += 1
         if self._shard is not None and not self._shard.holds(tokens_L):
             return 0
         if entry.source != self._builder.source:
             self._builder.source = entry.source
             self._starts.append((len(self), entry.source))
         self._builder.append(entry.id, tokens_L, entry.line)
-        self._places.append(self._known - 1)
+        self._places.append(self.known - 1)
         self._lines.append(entry.line)
         self._ids.append(hash(entry.id))
         return len(tokens_L)
@@ -183,8 +183,7 @@ class Recorder:
         letters = dict(self._tokenizer.counts)
         dropped = letters.pop("dropped_unknown", 0)
         return {
-            "records_read": self._known + dropped,
-            "records_known": self._known,
+            "records_read": self.known + dropped,
             "unknown_letters_dropped": dropped,
             "repeated_records": self._builder.counts["repeated_records"],
             "letters": {name: count for name, count in sorted(letters.items()) if count},

@@ -259,7 +259,7 @@ def test_a_model_that_is_there_is_trained_further(train):
         ("task.test_pairs=0", r"task\.test_pairs: got 0, expected a whole number from 1"),
         ("task.out_dim=0", r"task\.out_dim: got 0"),
         ("task.levels=[kingdom]", r"task\.levels: got 'kingdom'"),
-        ("task.unit=kingdom", "got 'kingdom', expected a field of the data"),
+        ("task.unit=kingdom", "got 'kingdom', expected one of group, class"),
         ("task.resample=1", r"task\.resample: got 1, expected a share from 0 to below 1"),
         ("task.resample=x", r"task\.resample: got 'x'"),
         ("task.tau=x", r"task\.tau: got 'x'"),
