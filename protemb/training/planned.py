@@ -1,5 +1,6 @@
 """Batches that are planned for the whole job and dealt to the devices, epoch by epoch."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,20 +8,20 @@ import pytorch_lightning as pl
 from torch.utils.data import DataLoader, Dataset
 
 
-class PlannedData(pl.LightningDataModule):
+class PlannedData(pl.LightningDataModule, ABC):
     """Base of the tasks' batches: a plan is a pure function of part and epoch.
 
     So the number of devices changes the speed and not the result, and a resumed run goes on with
     the order of its own epoch.
     """
 
+    @abstractmethod
     def planned(self, part: str, epoch: int | None) -> Sequence[Any]:
         """What every batch of a part ("train" or "validation") holds; epoch None is evaluation."""
-        raise NotImplementedError
 
+    @abstractmethod
     def dealt(self, batch: Any, epoch: int | None, rank: int, devices: int) -> Any:
         """One device's share of a planned batch."""
-        raise NotImplementedError
 
     def train_dataloader(self) -> DataLoader:
         """Batches in an order that is a function of (seed, epoch)."""

@@ -19,6 +19,7 @@ from protemb.sequences.alphabet import AA21
 from protemb.sequences.tokens import TokenStore
 from protemb.vectors.embed import embed_records
 from protemb.vectors.formats.rows import TableReader
+from protemb.vectors.log import RowLog
 from protemb.vectors.residues import ResidueTable
 from protemb.vectors.resuming import work_folder
 from protemb.vectors.table import VectorTable
@@ -426,3 +427,12 @@ def test_ends_need_two_directions_that_stand_apart(embed, capsys):
         embed("--pooling", "ends", "--level", "lm")
     assert "the two directions do not stand apart" in capsys.readouterr().err
     embed("--pooling", "ends", "--level", "states")
+
+
+def test_a_missing_package_is_said_before_the_work(embed, monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "anndata", None)
+    monkeypatch.setattr(RowLog, "append", lambda *_: pytest.fail("it began to work"))
+    with pytest.raises(SystemExit):
+        embed(name="vectors.h5ad")
+    assert "pip install 'protemb[anndata]'" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["proteins.fasta"]

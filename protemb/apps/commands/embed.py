@@ -159,8 +159,10 @@ def shard_path(output: Path, shard: "Shard | None") -> Path:
 def _check_output(options: argparse.Namespace, output: Path, shard: "Shard | None") -> None:
     """Refuse before the work, not after it."""
     from protemb.vectors.formats.blocks import table_format
+    from protemb.vectors.writers import open_writer
 
     kind = table_format(output)
+    open_writer(output, {}, layout=options.layout)  # opens nothing yet; says what is missing
     if output.is_dir():
         raise ConfigError("--output", str(output), "a file, not a folder")
     for wanted, option in ((options.per_residue, "--per-residue"), (shard, "--shard")):

@@ -3,6 +3,7 @@
 Shape letters: N = records in the table, B = records in one block, D = features.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from os import PathLike
@@ -122,7 +123,7 @@ def plain_facts(attributes: Mapping[str, Plain]) -> dict[str, Plain]:
     return dict(attributes)
 
 
-class TableWriter:
+class TableWriter(ABC):
     """Takes rows block by block and hands them on in groups of one size.
 
     The file takes its name when the `with` block ends; after an error there is none. The same
@@ -195,15 +196,15 @@ class TableWriter:
                 self._flush()
             self._finish()
 
+    @abstractmethod
     def _open(self, part: Path, stack: ExitStack) -> None:
         """Open the file `part`; what has to be closed goes on the stack."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _write(self, block: Block) -> None:
         """Write the next rows, which start at `self.rows`."""
-        raise NotImplementedError
 
-    def _finish(self) -> None:
+    def _finish(self) -> None:  # noqa: B027 - most formats have nothing left to write
         """Write what can only be known at the end, before the stack is closed."""
 
 
