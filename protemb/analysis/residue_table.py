@@ -21,10 +21,10 @@ import numpy as np
 from scipy.spatial.distance import pdist, squareform
 from scipy.stats import rankdata
 
-from protemb.analysis.amino_acids import RESIDUES, reference_distances
 from protemb.analysis.means import plain_values
 from protemb.analysis.significance import holm
 from protemb.intervals import Interval, percentile_interval
+from protemb.sequences.amino_acids import RESIDUES, reference_distances
 
 # Distances that differ by less than this share of the largest are ties.
 _TIE = 12  # decimals

@@ -15,9 +15,9 @@ from scipy.cluster.hierarchy import dendrogram, leaves_list, linkage, optimal_le
 from scipy.spatial.distance import squareform
 from scipy.stats import rankdata
 
-from protemb.analysis.amino_acids import CLASSES, HYDROPATHY, RESIDUES, reference_distances
 from protemb.analysis.canvas import COLOURS, GREY, canvas, legend_below, shorten
 from protemb.analysis.residue_table import table_distances
+from protemb.sequences.amino_acids import CLASSES, HYDROPATHY, RESIDUES, reference_distances
 
 LOOKS = dict(zip(CLASSES, COLOURS, strict=True))
 """Colour of each class of residues."""

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from scipy.spatial import procrustes
 from scipy.stats import ortho_group, spearmanr
 
-from protemb.analysis.amino_acids import RESIDUES, reference_distances
 from protemb.analysis.residue_table import (
     agreement,
     compare_table,
@@ -18,6 +17,7 @@ from protemb.analysis.residue_table import (
     mantel,
     table_distances,
 )
+from protemb.sequences.amino_acids import RESIDUES, reference_distances
 
 UPPER = np.triu_indices(20, 1)
 

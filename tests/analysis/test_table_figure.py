@@ -12,9 +12,9 @@ from scipy.cluster.hierarchy import cophenet, linkage
 from scipy.spatial.distance import squareform
 from scipy.stats import rankdata
 
-from protemb.analysis.amino_acids import CLASSES, HYDROPATHY, RESIDUES, reference_distances
 from protemb.analysis.residue_table import table_distances
 from protemb.analysis.table_figure import LOOKS, clustered, table_figure
+from protemb.sequences.amino_acids import CLASSES, HYDROPATHY, RESIDUES, reference_distances
 
 TABLES = {
     "random": np.random.default_rng(0).normal(size=(22, 10)),

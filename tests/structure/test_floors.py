@@ -11,6 +11,7 @@ FLOORS = {
     "intervals": 0,
     "scores": 1,
     "pair_scores": 1,
+    "regression_scores": 1,
     "targets": 1,
     "sequences": 1,
     "tagging_scores": 2,

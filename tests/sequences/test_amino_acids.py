@@ -6,7 +6,8 @@ from Bio.Align import substitution_matrices
 from Bio.SeqUtils import IsoelectricPoint, ProtParamData
 from Bio.SeqUtils.IsoelectricPoint import IsoelectricPoint as Point
 
-from protemb.analysis.amino_acids import (
+from protemb.sequences.alphabet import AA21
+from protemb.sequences.amino_acids import (
     CLASSES,
     GRANTHAM_VOLUME,
     HYDROPATHY,
@@ -17,7 +18,6 @@ from protemb.analysis.amino_acids import (
     grantham_distance,
     reference_distances,
 )
-from protemb.sequences.alphabet import AA21
 
 # Rows of the matrix printed in Grantham (1974): against serine, and pairs all over it.
 GRANTHAM_SERINE = {
