@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from protemb.intervals import Interval, bootstrap_weights, percentile_interval
+from protemb.ranks import Order, weighted_correlation
 
 _HELD = 2**20
 """Weights that are held at once."""
@@ -69,22 +70,24 @@ def pair_scores(
     """
     if not np.isfinite(score_P).all():
         raise ValueError("score_P: got values that are not finite")
-    ranking, truth = _Order(score_P), _Order(levels_P)
+    ranking, truth = Order(score_P), Order(levels_P)
     found: dict[str, list[np.ndarray]] = {}
     for weights_RP in pair_weights(groups_P2, replicates=replicates, seed=seed):
         block = {
-            "spearman": _correlation(ranking.ranks(weights_RP), truth.ranks(weights_RP), weights_RP)
+            "spearman": weighted_correlation(
+                ranking.ranks(weights_RP), truth.ranks(weights_RP), weights_RP
+            )
         }
         if chances_PK is not None:
             expected_P = chances_PK @ np.arange(chances_PK.shape[1])
-            block["pearson"] = _correlation(expected_P, levels_P, weights_RP)
+            block["pearson"] = weighted_correlation(expected_P, levels_P, weights_RP)
             right_P = chances_PK.argmax(1) == levels_P
             with np.errstate(invalid="ignore"):
                 block["accuracy"] = weights_RP @ right_P / weights_RP.sum(1)
         for level, name in enumerate(names, 1):
             right_P = levels_P >= level
-            block[f"average_precision/{name}"], block[f"auroc/{name}"] = ranking.found(
-                right_P, weights_RP
+            block[f"average_precision/{name}"], block[f"auroc/{name}"] = _found(
+                ranking, right_P, weights_RP
             )
         for name, values_R in block.items():
             found.setdefault(name, []).append(values_R)
@@ -107,49 +110,18 @@ def score_differences(
     }
 
 
-class _Order:
-    """A column sorted once, and where its runs of equal values begin and end."""
-
-    def __init__(self, values_P: np.ndarray) -> None:
-        self.order = np.argsort(values_P, kind="stable")
-        sorted_P = values_P[self.order]
-        edge_P = np.append(sorted_P[1:] != sorted_P[:-1], True)
-        self.ends = np.flatnonzero(edge_P)  # last place of each run
-        self.run_P = np.concatenate([[0], np.cumsum(edge_P[:-1])])
-
-    def _below(self, weights_RP: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Weight below each run, and up to its end."""
-        until = np.cumsum(weights_RP[:, self.order], 1)[:, self.ends]
-        return np.pad(until[:, :-1], ((0, 0), (1, 0))), until
-
-    def ranks(self, weights_RP: np.ndarray) -> np.ndarray:
-        """Midranks of the values when each is there as often as its weight says."""
-        below, until = self._below(weights_RP)
-        ranks_RP = np.empty_like(weights_RP)
-        ranks_RP[:, self.order] = ((below + until + 1) / 2)[:, self.run_P]
-        return ranks_RP
-
-    def found(self, right_P: np.ndarray, weights_RP: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Average precision and AUROC, NaN where either side is missing."""
-        below, until = self._below(weights_RP * right_P)
-        wrong_below, wrong_until = self._below(weights_RP * ~right_P)
-        hits, total_R, wrong_R = until - below, until[:, -1], wrong_until[:, -1]
-        above = total_R[:, None] - below  # right ones from the run on upwards
-        taken = above + wrong_R[:, None] - wrong_below
-        precision = np.divide(above, taken, out=np.zeros_like(above), where=taken > 0)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            average_R = (hits * precision).sum(1) / total_R
-            wins_R = (hits * (wrong_below + wrong_until) / 2).sum(1)
-            auroc_R = wins_R / (total_R * wrong_R)
-        return np.where(wrong_R > 0, average_R, np.nan), auroc_R
-
-
-def _correlation(x: np.ndarray, y: np.ndarray, weights_RP: np.ndarray) -> np.ndarray:
-    """Weighted Pearson correlation by row, of columns or of rows of columns; NaN if constant."""
-    total_R1 = weights_RP.sum(1, keepdims=True)
+def _found(
+    ranking: Order, right_P: np.ndarray, weights_RP: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Average precision and AUROC, NaN where either side is missing."""
+    below, until = ranking.below(weights_RP * right_P)
+    wrong_below, wrong_until = ranking.below(weights_RP * ~right_P)
+    hits, total_R, wrong_R = until - below, until[:, -1], wrong_until[:, -1]
+    above = total_R[:, None] - below  # right ones from the run on upwards
+    taken = above + wrong_R[:, None] - wrong_below
+    precision = np.divide(above, taken, out=np.zeros_like(above), where=taken > 0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        x = x - (weights_RP * x).sum(1, keepdims=True) / total_R1
-        y = y - (weights_RP * y).sum(1, keepdims=True) / total_R1
-        sums = [(weights_RP * product).sum(1) for product in (x * y, x * x, y * y)]
-        size = np.sqrt(sums[1] * sums[2])
-        return np.where(size > 0, sums[0] / size, np.nan)
+        average_R = (hits * precision).sum(1) / total_R
+        wins_R = (hits * (wrong_below + wrong_until) / 2).sum(1)
+        auroc_R = wins_R / (total_R * wrong_R)
+    return np.where(wrong_R > 0, average_R, np.nan), auroc_R

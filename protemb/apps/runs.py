@@ -104,6 +104,19 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     return record if isinstance(record, dict) and {"status", "key"} <= record.keys() else None
 
 
+def record_refusal(path: Path, overrides: list[str], error: Exception) -> None:
+    """A point refused before its folder was begun stands in the sweep's summary all the same.
+
+    An older record's key stays, so that the point can go on when its input is back.
+    """
+    reason = f"{type(error).__name__}: {error}"
+    record = read_result(path) or {}
+    if record.get("error") != reason:
+        folder = RunFolder(path, record.get("key", ""))
+        facts = {name: record[name] for name in ("config", "label") if name in record}
+        folder.write("failed", error=reason, overrides=overrides, **facts)
+
+
 def run_key(
     values: Mapping[str, Any],
     data_fingerprint: str,
@@ -142,10 +155,11 @@ def run_key(
 
 
 @cache
-def code_key() -> str:
-    """Hash of the package's source."""
+def code_key(*rooms: str) -> str:
+    """Hash of the package's source, or of some of its rooms."""
     package = Path(__file__).parent.parent
-    files = sorted(package.rglob("*.py"))
+    folders = [package / room for room in rooms] or [package]
+    files = sorted(path for folder in folders for path in folder.rglob("*.py"))
     return content_key({str(path.relative_to(package)): hash_file(path) for path in files})
 
 

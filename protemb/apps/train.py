@@ -17,7 +17,7 @@ from protemb.apps.config import check, plain
 from protemb.apps.encoders import weights_fingerprint
 from protemb.apps.fitting import Interrupted, fit
 from protemb.apps.mirror import open_loggers
-from protemb.apps.runs import RunFolder, read_result, run_key
+from protemb.apps.runs import RunFolder, record_refusal, run_key
 from protemb.apps.tasks import Task, open_task
 from protemb.errors import ConfigError, ProtembError
 
@@ -46,27 +46,14 @@ def main(cfg: DictConfig) -> float | None:
         print(f"protemb: {error}", file=sys.stderr)
         if not sweeping:
             raise SystemExit(2) from None
-        _record_refusal(cfg, error)
+        record_refusal(Path(cfg.out_dir), list(cfg.overrides), error)
     except Exception as error:
         # A defect keeps its traceback; in a sweep it must not take the other points along.
         if not sweeping:
             raise
         print(f"protemb: {type(error).__name__}: {error}", file=sys.stderr)
-        _record_refusal(cfg, error)
+        record_refusal(Path(cfg.out_dir), list(cfg.overrides), error)
     return math.nan
-
-
-def _record_refusal(cfg: DictConfig, error: Exception) -> None:
-    """A point refused before its folder was begun stands in the sweep's summary all the same.
-
-    An older record's key stays, so that the point can go on when its input is back.
-    """
-    reason = f"{type(error).__name__}: {error}"
-    record = read_result(Path(cfg.out_dir)) or {}
-    if record.get("error") != reason:
-        folder = RunFolder(Path(cfg.out_dir), record.get("key", ""))
-        facts = {name: record[name] for name in ("config", "label") if name in record}
-        folder.write("failed", error=reason, overrides=list(cfg.overrides), **facts)
 
 
 def run(cfg: DictConfig) -> float:

@@ -1,4 +1,7 @@
-"""Fetch a pinned file: resumed when cut, checked by size and hash, whole or not there at all."""
+"""Fetch a pinned file: resumed when cut, checked by size and hash, whole or not there at all.
+
+And read a small answer that is not pinned, such as one record of a data bank.
+"""
 
 import os
 import time
@@ -7,7 +10,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from http.client import HTTPException, HTTPMessage, HTTPResponse
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 from urllib.parse import urlsplit
 
 from protemb.errors import DownloadError
@@ -19,6 +22,11 @@ PASSING = {408, 425, 429, 500, 502, 503, 504}
 
 # Called with a file's name, the bytes that are there and the bytes it will have.
 Progress = Callable[[str, int, int], None]
+T = TypeVar("T")
+
+
+class NotFound(DownloadError):
+    """The server answers, and says that it has nothing of that name."""
 
 
 class _TransferError(Exception):
@@ -60,17 +68,63 @@ def fetch(
     _check_address(url)
     final.parent.mkdir(parents=True, exist_ok=True)
     partial = final.with_name(final.name + ".partial")
-    for attempt in range(1, attempts + 1):
-        try:
-            _receive(url, partial, sha256, size, progress, timeout)
-        except _TransferError as error:
-            if attempt == attempts:
-                raise DownloadError(url, f"{error} (attempts: {attempts})") from error
-            time.sleep(pause * 2 ** (attempt - 1))
-        else:
-            break
+
+    def receive() -> None:
+        _receive(url, partial, sha256, size, progress, timeout)
+
+    _try(receive, url, attempts, pause)
     os.replace(partial, final)
     return final
+
+
+def read_url(
+    url: str, *, limit: int, timeout: float = 30.0, attempts: int = 3, pause: float = 1.0
+) -> bytes:
+    """Return a small answer that nobody has pinned; who calls checks what it says.
+
+    Args:
+        url: http or https; redirects are followed, but never from https to http.
+        limit: No answer may be longer, in bytes.
+        timeout: Seconds that one attempt may take, and may wait for a byte.
+        attempts: How often to try when the network or the server fails.
+        pause: Seconds before the second attempt; doubled before each further one.
+
+    Raises:
+        NotFound: the server has nothing there.
+        DownloadError: the answer cannot be had, or is too long.
+    """
+    _check_address(url)
+    return _try(lambda: _read(url, limit, timeout), url, attempts, pause)
+
+
+def _try(once: Callable[[], T], url: str, attempts: int, pause: float) -> T:
+    attempt = 1
+    while True:
+        try:
+            return once()
+        except _TransferError as error:
+            if attempt >= attempts:
+                raise DownloadError(url, f"{error} (attempts: {attempts})") from error
+        time.sleep(pause * 2 ** (attempt - 1))
+        attempt += 1
+
+
+def _read(url: str, limit: int, timeout: float) -> bytes:
+    end = time.monotonic() + timeout
+    body = b""
+    with _open(url, 0, timeout) as response:
+        announced = response.length  # None when the server does not say
+        if announced is not None and announced > limit:
+            raise DownloadError(url, f"got {announced} bytes, expected at most {limit}")
+        for chunk in _chunks(response):
+            body += chunk
+            if len(body) > limit:
+                raise DownloadError(url, f"got more than the {limit} bytes that are allowed")
+            if time.monotonic() > end:  # a byte now and then is no answer
+                raise _TransferError(f"no whole answer within {timeout:g} s")
+    if announced is not None and len(body) < announced:
+        raise _TransferError(f"the connection ended after {len(body)} of {announced} bytes")
+    return body
 
 
 def _receive(
@@ -129,7 +183,7 @@ def _open(url: str, start: int, timeout: float) -> HTTPResponse:
         problem = f"the server answered {error.code} {error.reason}"
         if error.code in PASSING:
             raise _TransferError(problem) from error
-        raise DownloadError(url, problem) from error
+        raise (NotFound if error.code == 404 else DownloadError)(url, problem) from error
     except TimeoutError as error:
         raise _TransferError(f"no answer within {timeout:g} s") from error
     except urllib.error.URLError as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from protemb.errors import DownloadError
-from protemb.sequences.download import _WebRedirects, fetch
+from protemb.sequences.download import NotFound, _WebRedirects, fetch, read_url
 
 CONTENT = bytes(range(256)) * 800  # several chunks
 PINNED = {"sha256": hashlib.sha256(CONTENT).hexdigest(), "size": len(CONTENT)}
@@ -253,3 +253,73 @@ def test_what_is_no_web_address_is_refused_before_anything_is_written(url, tmp_p
     with pytest.raises(DownloadError, match="expected an address that begins with https://"):
         fetch(url, tmp_path / "new" / "file", **PINNED)
     assert list(tmp_path.iterdir()) == []
+
+
+# read_url: small answers that nobody has pinned
+
+
+@pytest.fixture
+def read(server):
+    def read_(path="/H1.json", **options) -> bytes:
+        return read_url(server.url + path, **{"limit": len(CONTENT), **QUICK, **options})
+
+    return read_
+
+
+def test_an_answer_is_read_whole(read, server):
+    server.answers["/old"] = [lambda handler: handler.status(302, Location="/H1.json")]
+    assert read() == read("/old") == CONTENT
+
+
+def test_an_empty_answer_is_an_answer(read, server):
+    server.files["/empty"] = b""
+    assert read("/empty") == b""
+
+
+def test_what_is_not_there_has_an_error_of_its_own(read, server):
+    with pytest.raises(NotFound, match="the server answered 404"):
+        read("/else")
+    server.answers["/H1.json"] = [lambda handler: handler.status(410)]
+    with pytest.raises(DownloadError, match="410") as caught:
+        read()
+    assert not isinstance(caught.value, NotFound) and server.requests == 2
+
+
+def test_a_passing_failure_of_an_answer_is_tried_again(read, server):
+    cut = lambda handler: handler.file(stop=1000)  # noqa: E731
+    server.answers["/H1.json"] = [lambda handler: handler.status(500), cut]
+    assert read() == CONTENT
+    assert server.ranges["/H1.json"] == [None] * 3
+    server.answers["/H1.json"] = [cut] * 2
+    line = failure(lambda: read(attempts=2))
+    assert line.endswith(f"ended after 1000 of {len(CONTENT)} bytes (attempts: 2)")
+
+
+def test_an_answer_is_not_longer_than_its_limit(read, server):
+    line = failure(lambda: read(limit=len(CONTENT) - 1))
+    assert line.endswith(f"got {len(CONTENT)} bytes, expected at most {len(CONTENT) - 1}")
+
+    def endless(handler):
+        handler.status(200)
+        while True:
+            handler.body(bytes(1 << 16))
+
+    server.answers["/H1.json"] = [endless]
+    assert f"got more than the {len(CONTENT)} bytes that are allowed" in failure(read)
+    assert server.requests == 2
+
+
+def test_an_answer_that_drips_is_given_up(read, server):
+    def drip(handler):
+        handler.status(200)
+        while not server.closing.wait(0.05):
+            handler.body(b"x")
+
+    server.answers["/H1.json"] = [drip] * 2
+    line = failure(lambda: read(timeout=0.3, attempts=2))
+    assert line.endswith("no whole answer within 0.3 s (attempts: 2)")
+
+
+def test_what_is_no_web_address_is_not_read():
+    with pytest.raises(DownloadError, match="expected an address that begins with https://"):
+        read_url("file:///etc/hostname", limit=10)

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ def add(commands: Any) -> None:
     audit.set_defaults(run=audit_data)
 
     fetch = commands.add_parser("fetch", help="get a data set from its public source")
-    fetch.add_argument("name", choices=["influenza_ha", "demo"])
+    fetch.add_argument("name", choices=["influenza_ha", "fireprotdb", "demo"])
     fetch.add_argument("-o", "--output", help="folder (default: data/NAME)")
     fetch.add_argument("--base-url", help="a mirror of the source's files")
     fetch.set_defaults(run=fetch_data)
@@ -88,7 +89,12 @@ def fetch_data(options: argparse.Namespace) -> None:
 
     from protemb.sequences.demo import write_demo_fasta
     from protemb.sequences.influenza import build_influenza_ha
+    from protemb.variants.fireprot import build_fireprotdb
 
+    builders: dict[str, Callable[..., Path]] = {
+        "influenza_ha": build_influenza_ha,
+        "fireprotdb": build_fireprotdb,
+    }
     root = Path(os.environ.get("PROTEMB_HOME", "."))  # as in conf/paths
     folder = Path(options.output) if options.output else root / "data" / options.name
     if options.name == "demo":
@@ -104,5 +110,6 @@ def fetch_data(options: argparse.Namespace) -> None:
                     tasks[name] = progress.add_task(name, total=total)
                 progress.update(tasks[name], completed=done)
 
-            path = build_influenza_ha(folder, base_url=options.base_url, progress=show)
+            build = builders[options.name]
+            path = build(folder, base_url=options.base_url, progress=show)
     print(path)

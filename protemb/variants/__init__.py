@@ -1,0 +1,1 @@
+"""Floor 4: measured effects of mutations, predicted from embeddings."""
