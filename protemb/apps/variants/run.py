@@ -1,0 +1,204 @@
+"""Run a grid of variant effects: one record for every outcome.
+
+Shape letters: N = rows of the table, S = seeds.
+"""
+
+import math
+import os
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig
+
+from protemb.apps.commands.arguments import progress_bar
+from protemb.apps.config import build, plain
+from protemb.apps.runs import RunFolder, code_key, record_refusal
+from protemb.apps.variants.config import check
+from protemb.apps.variants.encoders import GridEncoder, encoder_key, open_encoder
+from protemb.apps.variants.fits import Task
+from protemb.apps.variants.outcome import Arrays, Outcome, score_grid
+from protemb.apps.variants.plan import BASELINE, Planned, plan_cells, prediction_key
+from protemb.apps.variants.reading import report_lines
+from protemb.apps.variants.results import print_outcome, save_outcome
+from protemb.errors import ConfigError, InputError, ProtembError
+from protemb.files import content_key
+from protemb.models.devices import open_device
+from protemb.variants.cell_jobs import evaluate_cells
+from protemb.variants.features import check_cell
+from protemb.variants.folds import fold_groups, make_folds
+from protemb.variants.regressors import CLASSIFIERS, REGRESSORS
+from protemb.variants.table import VariantTable
+
+
+def main(cfg: DictConfig) -> float | None:
+    """Run one grid as a command: one line for bad input, a record for every outcome."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    try:
+        return run(cfg)
+    except KeyboardInterrupt:
+        print("Interrupted. The same command continues this grid.", file=sys.stderr)
+        raise SystemExit(130) from None
+    except ProtembError as error:
+        print(f"protemb: {error}", file=sys.stderr)
+        if HydraConfig.get().mode is not RunMode.MULTIRUN:
+            raise SystemExit(2) from None
+        record_refusal(Path(cfg.out_dir), list(cfg.overrides), error)
+    return math.nan
+
+
+def run(cfg: DictConfig) -> float:
+    """Embed, fit, score and save; return the best cell's main score.
+
+    Raises:
+        ProtembError: input or options that cannot work.
+    """
+    values = plain(cfg)
+    check(values)
+    open_device(values["device"])
+    table = load_table(values)
+    values["regressor"] = _regressor(values, table)
+    encoders = {
+        name: open_encoder(name, node, values["level"], values["device"])
+        for name, node in values["encoders"].items()
+    }
+    folder = RunFolder(Path(values["out_dir"]), _run_key(values, table, encoders))
+    done = folder.finished() if values["resume"] == "auto" else None
+    if done is not None:
+        print(f"Done already (resume=never scores it again): {folder.path}")
+        return float(done["objective"])
+    folder.begin(values["resume"] == "auto")
+    facts = {"config": values, "overrides": values["overrides"], "label": values["table"]["name"]}
+    try:
+        print("\n".join(report_lines(table)))
+        outcome = _compute(values, table, encoders)
+        more = save_outcome(outcome, folder.path)
+    except (Exception, KeyboardInterrupt) as error:
+        status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        folder.write(status, error=f"{type(error).__name__}: {error}", **facts)
+        raise
+    folder.write("done", objective=outcome.objective, **facts, **more)
+    print_outcome(outcome, folder.path)
+    return outcome.objective
+
+
+def load_table(values: Mapping[str, Any]) -> VariantTable:
+    """Read the table that the config names; where a file is missing, say how to get it."""
+    try:
+        return build(values["table"]["source"]).load()
+    except InputError as error:
+        hint = values["table"]["hint"]
+        if hint is None or Path(error.source).exists():
+            raise
+        raise InputError(error.source, f"{error.problem} ({hint})") from error
+
+
+def _regressor(values: Mapping[str, Any], table: VariantTable) -> str:
+    what, known = ("values", REGRESSORS) if table.values_N is not None else ("labels", CLASSIFIERS)
+    word = values["regressor"] or known[0]
+    if word not in known:
+        raise ConfigError("regressor", word, f"one of {', '.join(known)} for {what}")
+    return word
+
+
+def _run_key(
+    values: Mapping[str, Any], table: VariantTable, encoders: Mapping[str, GridEncoder]
+) -> str:
+    """Content key: the config without places, the table, the encoders' numbers, the code."""
+    left_out = (
+        "paths",
+        "workers",
+        "resume",
+        "out_dir",
+        "choices",
+        "overrides",
+        "table",
+        "encoders",
+    )
+    return content_key(
+        {
+            "config": {name: value for name, value in values.items() if name not in left_out},
+            "table": table.fingerprint,
+            "encoders": {
+                name: [encoder_key(found), *found.levels] for name, found in encoders.items()
+            },
+            "code": code_key(),
+        }
+    )
+
+
+def _compute(
+    values: Mapping[str, Any], table: VariantTable, encoders: Mapping[str, GridEncoder]
+) -> Outcome:
+    options = values["folds"]
+    fold_SN, fold_facts = _folds(values, table, options["kind"], options["count"])
+    with progress_bar() as bar:
+        planned = plan_cells(values, table, encoders, partial(_residues, bar))
+        for each in planned.values():
+            if each.cell is not None:
+                check_cell(each.cell, table)
+        task = Task(table, values["regressor"], tuple(values["seeds"]), values["augment"])
+        fit = partial(_fit, values, table, bar)
+        found = fit(planned, task.predict, fold_SN, "fitting")
+        random = nested = None
+        if table.values_N is not None and options["kind"] != "random":
+            random_SN, _ = _folds(values, table, "random", options["count"])
+            baseline = {BASELINE: planned[BASELINE]}
+            flattered = fit(baseline, task.predict, random_SN, "random folds")
+            random = flattered[BASELINE]["direct"], random_SN
+        if table.values_N is not None and values["nested"] and len(planned) > 2:
+            nested_SN, _ = _folds(values, table, options["kind"], values["nested"])
+            cells = {name: each for name, each in planned.items() if name != BASELINE}
+            nested = fit(cells, task.nested, nested_SN[0], "nested folds"), nested_SN[0]
+    # Random folds keep nothing together; rows of a protein are alike all the same.
+    unit = "protein" if options["kind"] == "random" else options["kind"]
+    cache = Path(values["paths"]["cache"])
+    units_N, _ = fold_groups(unit, table, options["identity"], cache)
+    return score_grid(values, table, planned, found, units_N, fold_facts, random, nested)
+
+
+def _folds(
+    values: Mapping[str, Any], table: VariantTable, kind: str, count: int
+) -> tuple[np.ndarray, Mapping[str, object]]:
+    """Folds of each seed; those by protein are the same for all."""
+    cache, identity = Path(values["paths"]["cache"]), values["folds"]["identity"]
+    made = [
+        make_folds(kind, table, count, seed, identity=identity, cache_dir=cache)
+        for seed in values["seeds"]
+    ]
+    return np.stack([fold_N for fold_N, _ in made]), made[0][1]
+
+
+def _fit(
+    values: Mapping[str, Any],
+    table: VariantTable,
+    bar: Any,
+    planned: Mapping[str, Planned],
+    compute: Callable[..., dict[str, np.ndarray]],
+    folds: np.ndarray,
+    what: str,
+) -> dict[str, Arrays]:
+    """Predictions of each cell; those that are in the cache already are not computed again."""
+    kind = compute.__name__
+    keys = {
+        name: prediction_key(values, table, each, folds, kind) for name, each in planned.items()
+    }
+    jobs = {
+        keys[name]: partial(compute, each.cell, each.vectors, folds)
+        for name, each in planned.items()
+    }
+    folder = Path(values["paths"]["cache"]) / "variants" / "predictions"
+    count = bar.add_task(what, total=len(jobs))
+    workers = values["workers"] or len(os.sched_getaffinity(0))
+    found = evaluate_cells(jobs, workers, folder, partial(bar.advance, count))
+    return {name: found[key] for name, key in keys.items()}
+
+
+def _residues(bar: Any, name: str) -> Callable[[int], None]:
+    """Count the residues that an encoder has read."""
+    return partial(bar.advance, bar.add_task(f"embedding with {name}", total=None))

@@ -1,0 +1,168 @@
+"""Scores of every cell, with intervals over proteins, and what each adds to the baseline.
+
+Shape letters: N = rows of the table, S = seeds, G = groups, R = weightings of the groups,
+C = classes.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from protemb.analysis.estimates import Estimate
+from protemb.analysis.resampling import part_scores
+from protemb.analysis.significance import holm
+from protemb.intervals import Interval, bootstrap_weights
+from protemb.regression_scores import regression_scores
+from protemb.variants.table import VariantTable
+
+LEVEL = 0.95
+VALUE_METRICS = ("pearson", "spearman", "rmse", "mae", "protein_pearson", "protein_spearman")
+LABEL_METRICS = ("balanced_accuracy", "accuracy", "macro_f1", "mcc", "log_loss")
+LOWER_IS_BETTER = ("rmse", "mae", "log_loss")
+SLOW = ("spearman", "protein_spearman")
+"""Ranks change with the weights: fewer replicates are enough for the interval's shape."""
+SLOW_REPLICATES = 200
+
+
+def main_metric(table: VariantTable) -> str:
+    """The score that a table's cells are compared by."""
+    return VALUE_METRICS[0] if table.values_N is not None else LABEL_METRICS[0]
+
+
+def metrics_of(table: VariantTable) -> tuple[str, ...]:
+    """All scores of a table's cells."""
+    return VALUE_METRICS if table.values_N is not None else LABEL_METRICS
+
+
+class Scorer:
+    """Scores predictions of one table; every prediction under the same draw of groups.
+
+    Args:
+        table: values or labels.
+        units_N: what is resampled; the groups that folds kept together, or single rows.
+        replicates: bootstrap replicates.
+    """
+
+    def __init__(self, table: VariantTable, units_N: np.ndarray, replicates: int) -> None:
+        self.table = table
+        self.unit_of_N, weights_RG = bootstrap_weights(units_N, replicates=replicates, seed=0)
+        self.units = int(self.unit_of_N.max()) + 1
+        ones_G = np.ones((1, self.units))
+        # All groups, then replicates, then all groups but one.
+        self.weights_RG = np.concatenate([ones_G, weights_RG, ones_G - np.eye(self.units)])
+
+    def estimate(self, predicted: np.ndarray, metric: str) -> Estimate:
+        """One score of the predictions of all seeds.
+
+        Args:
+            predicted: predicted_SN, or probabilities_SNC of labels.
+            metric: its name.
+        """
+        table = self.table
+        if table.labels_N is not None:
+            found = part_scores(
+                table.labels_N, list(predicted), self.unit_of_N, table.label_names, metric
+            )
+            return self._estimate(found.weighted(self.weights_RG))
+        assert table.values_N is not None
+        return self.correlate(table.values_N, predicted, metric)
+
+    def correlate(self, values_N: np.ndarray, predicted_SN: np.ndarray, metric: str) -> Estimate:
+        """A score of predictions against any values of the table's rows."""
+        weights_RG = self.weights_RG
+        if metric in SLOW:
+            last = len(weights_RG) - self.units
+            few = min(1 + SLOW_REPLICATES, last)
+            weights_RG = np.concatenate([weights_RG[:few], weights_RG[last:]])
+        scores_SR = regression_scores(
+            values_N,
+            predicted_SN,
+            self.unit_of_N,
+            weights_RG,
+            row_weights_N=self.table.weights_N,
+            metrics=(metric,),
+            proteins_N=self.table.proteins_N,
+        )[metric]
+        return self._estimate(scores_SR)
+
+    def mean(self, columns_SN: np.ndarray) -> Estimate:
+        """The mean over rows of each seed's numbers."""
+        rows_N = self.table.weights_N
+        sums_SG = np.stack(
+            [np.bincount(self.unit_of_N, row_N * rows_N, self.units) for row_N in columns_SN]
+        )
+        counts_G = np.bincount(self.unit_of_N, rows_N, self.units)
+        return self._estimate((sums_SG @ self.weights_RG.T) / (self.weights_RG @ counts_G))
+
+    def _estimate(self, scores_SR: np.ndarray) -> Estimate:
+        last = scores_SR.shape[1] - self.units
+        return Estimate.of_runs(scores_SR[:, 0], scores_SR[:, 1:last], scores_SR[:, last:])
+
+
+def interval(estimate: Estimate, level: float = LEVEL) -> Interval:
+    """The estimate's interval."""
+    return estimate.interval(level)[0]
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """What a cell adds to the baseline.
+
+    Attributes:
+        difference: of the main score, paired, with its 95 % interval.
+        corrected: the same with the interval that holds over all cells of the grid (Holm 1979).
+        p: two-sided.
+        p_holm: corrected for all cells.
+    """
+
+    difference: Interval
+    corrected: Interval
+    p: float
+    p_holm: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "difference": self.difference.as_dict(),
+            "corrected": self.corrected.as_dict(),
+            "p": None if math.isnan(self.p) else self.p,
+            "p_holm": None if math.isnan(self.p_holm) else self.p_holm,
+        }
+
+    @property
+    def marked(self) -> bool:
+        """Whether the corrected interval leaves zero out."""
+        return self.corrected.low > 0 or self.corrected.high < 0
+
+
+def contrasts(estimates: Mapping[str, Estimate], baseline: Estimate) -> dict[str, Contrast]:
+    """Compare every cell with the baseline, corrected for their number.
+
+    Holm's method goes from the smallest p on: the k-th of M is judged at the level of M - k + 1
+    comparisons, and only if all before it held. A cell's corrected interval has that level; from
+    the first that failed on, all have the level at which it failed.
+    """
+    names = list(estimates)
+    differences = [estimates[name] - baseline for name in names]
+    found = [each.interval(LEVEL) for each in differences]
+    p_Q = np.array([p for _, p in found])
+    corrected_Q = holm(p_Q)
+    counted = int(np.isfinite(p_Q).sum())
+    rank_Q = np.empty(len(p_Q), int)
+    rank_Q[np.argsort(p_Q)] = np.arange(len(p_Q))
+    held = int((corrected_Q <= 1 - LEVEL).sum())
+    results = {}
+    for q, name in enumerate(names):
+        factor = max(counted - min(int(rank_Q[q]), held), 1)
+        wide = differences[q].interval(1 - (1 - LEVEL) / factor)[0]
+        results[name] = Contrast(found[q][0], wide, float(p_Q[q]), float(corrected_Q[q]))
+    return results
+
+
+def share_of_largest(groups_N: Sequence[str] | np.ndarray, count: int = 3) -> float:
+    """Share of the rows that the largest groups hold."""
+    _, sizes_G = np.unique(np.asarray(groups_N), return_counts=True)
+    return float(np.sort(sizes_G)[::-1][:count].sum() / sizes_G.sum())
