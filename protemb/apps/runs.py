@@ -185,3 +185,9 @@ def _commit() -> str | None:
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide results."""
     return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+
+
+def cores() -> int:
+    """Cores that this process may use; not every system tells."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed else os.cpu_count() or 1

@@ -130,13 +130,16 @@ def input_facts(options: argparse.Namespace) -> dict[str, str | int]:
 
 
 @contextmanager
-def residue_progress(what: str, total: int, done: int) -> Iterator[Callable[[int], None]]:
-    """Count residues: a bar on a terminal, and now and then a line in a log.
+def counted_progress(
+    what: str, total: int, done: int, unit: str = "residues"
+) -> Iterator[Callable[[int], None]]:
+    """Count residues, or something else: a bar on a terminal, now and then a line in a log.
 
     Args:
         what: is being done.
         total: residues.
         done: of them, before this process began.
+        unit: what is counted.
     """
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -148,7 +151,7 @@ def residue_progress(what: str, total: int, done: int) -> Iterator[Callable[[int
         TimeRemainingColumn(),
     )
     began = said = time.monotonic()
-    now = done
+    now, digits = done, 0 if unit == "residues" else 2
     with progress_bar(*columns) as bar:
         task = bar.add_task(what, total=total, completed=done, rate="")
 
@@ -157,12 +160,12 @@ def residue_progress(what: str, total: int, done: int) -> Iterator[Callable[[int
             now += residues
             seconds = max(time.monotonic() - began, 1e-9)
             rate = (now - done) / seconds
-            bar.update(task, completed=now, rate=f"{rate:,.0f} residues/s")
+            bar.update(task, completed=now, rate=f"{rate:,.{digits}f} {unit}/s")
             if bar.disable and time.monotonic() - said > SAY_EVERY:
                 said = time.monotonic()
                 left = timedelta(seconds=round((total - now) / rate))
-                share = f"{now / total:.0%} of {total:,} residues"
-                print(f"{what}: {share}, {rate:,.0f}/s, {left} left", file=sys.stderr, flush=True)
+                share = f"{now / total:.0%} of {total:,} {unit}, {rate:,.{digits}f}/s"
+                print(f"{what}: {share}, {left} left", file=sys.stderr, flush=True)
 
         yield advance
 

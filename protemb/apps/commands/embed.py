@@ -11,11 +11,11 @@ from protemb.apps.commands.arguments import (
     add_label,
     add_model,
     count,
+    counted_progress,
     input_facts,
     label_rule,
     letter_counts,
     read_records,
-    residue_progress,
 )
 from protemb.errors import ConfigError
 
@@ -144,7 +144,7 @@ def _embed(
         if log.done:
             print(f"Continuing: {job.done(log):,} residues are there already")
         total = int(reading.store.lengths_S.sum())
-        with residue_progress("embedding", total, job.done(log)) as advance:
+        with counted_progress("embedding", total, job.done(log)) as advance:
             job.run(log, advance)
         return _write(options, part, {**facts, **more}, reading, log)
 
@@ -269,7 +269,7 @@ def _write_legacy(
     from protemb.vectors.table import VectorTable
 
     store, embedder = reading.store, model.embedder(options.level, options.pooling)
-    with residue_progress("embedding", int(store.lengths_N.sum()), 0) as advance:
+    with counted_progress("embedding", int(store.lengths_N.sum()), 0) as advance:
         vectors_ND = embed_legacy(
             embedder, store, options.legacy_batches, device=options.device, progress=advance
         )

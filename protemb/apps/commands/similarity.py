@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from protemb import __version__
 from protemb.apps.commands.arguments import (
     add_model,
+    counted_progress,
     progress_bar,
     read_records,
-    residue_progress,
 )
 from protemb.errors import ConfigError, InputError
 
@@ -111,7 +111,7 @@ def compare_records(options: argparse.Namespace) -> None:
             stores.append(read_records(own, model.alphabet, folder).store)
         total, blocks = choose_pairs(options, stores)
         residues = sum(int(store.lengths_S.sum()) for store in stores)
-        with residue_progress("embedding", residues, 0) as advance:
+        with counted_progress("embedding", residues, 0) as advance:
             states = [
                 ResidueStates.of(
                     model.encoder,
@@ -234,7 +234,7 @@ def write_contacts(options: argparse.Namespace) -> None:
         file = stack.enter_context(h5py.File(part, "w", libver=("v110", "v110")))
         file.attrs.update(facts)
         total = int(store.lengths_S.sum())
-        advance = stack.enter_context(residue_progress("contacts", total, 0))
+        advance = stack.enter_context(counted_progress("contacts", total, 0))
         states = sequence_states(model.encoder, store, head.level, residues=options.residues)
         for sequence, states_LD in states:
             with torch.inference_mode():

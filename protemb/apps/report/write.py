@@ -1,6 +1,5 @@
 """Make the report of one or more sweeps: gather, compare, explain, say, write."""
 
-import os
 import textwrap
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -35,6 +34,7 @@ from protemb.apps.report.residues import residues_section
 from protemb.apps.report.sections import comparison_section, levels_section
 from protemb.apps.report.tasks import TASKS, perform, residue_rows
 from protemb.apps.report.why_sections import order_section, table_section
+from protemb.apps.runs import cores
 from protemb.errors import InputError, ProtembError
 from protemb.files import write_json, write_text
 from protemb.models.checkpoint import load_classifier
@@ -160,7 +160,7 @@ def _subject(run: Run, data: LabelledSet) -> Subject:
 def _explain(subjects: dict[str, Subject], jobs: int | None) -> Explained:
     """Do all tasks of all subjects, the long ones first."""
     wanted = [(model, task) for task in TASKS for model in subjects]
-    jobs = min(jobs or _cores(), max(len(wanted), 1))
+    jobs = min(jobs or cores(), max(len(wanted), 1))
     console = Console(stderr=True)
     found: dict[tuple[str, str], Found] = {}
     with (
@@ -177,12 +177,6 @@ def _explain(subjects: dict[str, Subject], jobs: int | None) -> Explained:
         finally:
             workers.shutdown(cancel_futures=True)
     return Explained({model: subject.run for model, subject in subjects.items()}, found)
-
-
-def _cores() -> int:
-    """Cores that this process may use; not every system tells."""
-    allowed = getattr(os, "sched_getaffinity", None)
-    return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 def _perform(model: str, task: str, subject: Subject) -> tuple[tuple[str, str], Found]:

@@ -3,7 +3,7 @@
 Shape letters: N = rows of the table, S = seeds.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from protemb.apps.commands.arguments import counted_progress
 from protemb.apps.runs import code_key
 from protemb.apps.variants.config import words
 from protemb.apps.variants.encoders import GridEncoder, encoder_key
 from protemb.files import content_key
-from protemb.variants.features import Cell
+from protemb.variants.features import Cell, check_cell
 from protemb.variants.table import VariantTable
 from protemb.variants.vectors import VariantVectors, embed_variants
 
@@ -42,43 +43,56 @@ class Planned:
     trained: bool = False
 
 
-def plan_cells(
+def list_cells(
+    values: Mapping[str, Any], table: VariantTable, encoders: Mapping[str, GridEncoder]
+) -> list[Cell]:
+    """Every encoder x level x pooling x features.
+
+    Raises:
+        ConfigError: no such pooling or features, or the table cannot have them.
+    """
+    poolings, features = (words(values[name], name) for name in ("pooling", "features"))
+    cells = [
+        Cell(name, level, pooling, word)
+        for name, encoder in encoders.items()
+        for level in encoder.levels
+        for pooling in poolings
+        for word in features
+    ]
+    for cell in cells:
+        check_cell(cell, table)
+    return cells
+
+
+def embed_cells(
     values: Mapping[str, Any],
     table: VariantTable,
     encoders: Mapping[str, GridEncoder],
-    progress: Callable[[str], Callable[[int], None]],
+    cells: Sequence[Cell],
 ) -> dict[str, Planned]:
-    """Embed the table with every encoder, and list the cells by name, the baseline first.
+    """Embed the table with every encoder; return the cells by name, the baseline first.
 
     Vectors are kept in the cache for every later grid on the same table.
-
-    Args:
-        values: the config.
-        table: wild types and mutations.
-        encoders: by name.
-        progress: called with an encoder's name; gives what counts the residues that are done.
     """
-    poolings, features = (words(values[name], name) for name in ("pooling", "features"))
+    rows = range(len(table))
+    distinct = {text for row in rows for text in (table.wild_type(row), table.variant(row))}
     found = {BASELINE: Planned()}
     for name, encoder in encoders.items():
-        wanted = [(level, pooling) for level in encoder.levels for pooling in poolings]
+        own = [cell for cell in cells if cell.encoder == name]
         key = vectors_key(values, table, encoder)
-        vectors = embed_variants(
-            encoder.encoder,
-            encoder.alphabet,
-            table,
-            wanted,
-            Path(values["paths"]["cache"]) / "variants" / "vectors" / key,
-            residues=values["residues"],
-            device=values["device"],
-            progress=progress(name),
-        )
-        for level, pooling in wanted:
-            for word in features:
-                cell = Cell(name, level, pooling, word)
-                found[cell.name] = Planned(
-                    cell, vectors, key, encoder_key(encoder), encoder.trained
-                )
+        with counted_progress(f"embedding with {name}", sum(map(len, distinct)), 0) as advance:
+            vectors = embed_variants(
+                encoder.encoder,
+                encoder.alphabet,
+                table,
+                list(dict.fromkeys((cell.level, cell.pooling) for cell in own)),
+                Path(values["paths"]["cache"]) / "variants" / "vectors" / key,
+                residues=values["residues"],
+                device=values["device"],
+                progress=advance,
+            )
+        for cell in own:
+            found[cell.name] = Planned(cell, vectors, key, encoder_key(encoder), encoder.trained)
     return found
 
 

@@ -4,7 +4,6 @@ Shape letters: N = rows of the table, S = seeds.
 """
 
 import math
-import os
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -14,21 +13,26 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 
-from protemb.apps.commands.arguments import progress_bar
+from protemb.apps.commands.arguments import counted_progress
 from protemb.apps.config import build, plain
-from protemb.apps.runs import RunFolder, code_key, record_refusal
+from protemb.apps.runs import RunFolder, code_key, cores, record_refusal
 from protemb.apps.variants.config import check
 from protemb.apps.variants.encoders import GridEncoder, encoder_key, open_encoder
 from protemb.apps.variants.fits import Task
 from protemb.apps.variants.outcome import Arrays, Outcome, score_grid
-from protemb.apps.variants.plan import BASELINE, Planned, plan_cells, prediction_key
+from protemb.apps.variants.plan import (
+    BASELINE,
+    Planned,
+    embed_cells,
+    list_cells,
+    prediction_key,
+)
 from protemb.apps.variants.reading import report_lines
 from protemb.apps.variants.results import print_outcome, save_outcome
 from protemb.errors import ConfigError, InputError, ProtembError
 from protemb.files import content_key
 from protemb.models.devices import open_device
 from protemb.variants.cell_jobs import evaluate_cells
-from protemb.variants.features import check_cell
 from protemb.variants.folds import fold_groups, make_folds
 from protemb.variants.regressors import CLASSIFIERS, REGRESSORS
 from protemb.variants.table import VariantTable
@@ -135,30 +139,32 @@ def _run_key(
 def _compute(
     values: Mapping[str, Any], table: VariantTable, encoders: Mapping[str, GridEncoder]
 ) -> Outcome:
-    options = values["folds"]
-    fold_SN, fold_facts = _folds(values, table, options["kind"], options["count"])
-    with progress_bar() as bar:
-        planned = plan_cells(values, table, encoders, partial(_residues, bar))
-        for each in planned.values():
-            if each.cell is not None:
-                check_cell(each.cell, table)
-        task = Task(table, values["regressor"], tuple(values["seeds"]), values["augment"])
-        fit = partial(_fit, values, table, bar)
-        found = fit(planned, task.predict, fold_SN, "fitting")
-        random = nested = None
-        if table.values_N is not None and options["kind"] != "random":
-            random_SN, _ = _folds(values, table, "random", options["count"])
-            baseline = {BASELINE: planned[BASELINE]}
-            flattered = fit(baseline, task.predict, random_SN, "random folds")
-            random = flattered[BASELINE]["direct"], random_SN
-        if table.values_N is not None and values["nested"] and len(planned) > 2:
-            nested_SN, _ = _folds(values, table, options["kind"], values["nested"])
-            cells = {name: each for name, each in planned.items() if name != BASELINE}
-            nested = fit(cells, task.nested, nested_SN[0], "nested folds"), nested_SN[0]
+    options, numbers = values["folds"], table.values_N is not None
+    cells = list_cells(values, table, encoders)
+    folds = partial(_folds, values, table)
+    fold_SN, fold_facts = folds(options["kind"], options["count"])
+    random_SN = nested_N = None
+    if numbers and options["kind"] != "random":
+        random_SN, _ = folds("random", options["count"])
+    if numbers and values["nested"] and len(cells) > 1:
+        nested_N = folds(options["kind"], values["nested"])[0][0]
     # Random folds keep nothing together; rows of a protein are alike all the same.
     unit = "protein" if options["kind"] == "random" else options["kind"]
     cache = Path(values["paths"]["cache"])
     units_N, _ = fold_groups(unit, table, options["identity"], cache)
+
+    task = Task(table, values["regressor"], tuple(values["seeds"]), values["augment"])
+    fit = partial(_fit, values, table)
+    planned = embed_cells(values, table, encoders, cells)
+    found = fit(planned, task.predict, fold_SN, "fitting")
+    random = nested = None
+    if random_SN is not None:
+        baseline = {BASELINE: planned[BASELINE]}
+        flattered = fit(baseline, task.predict, random_SN, "random folds")
+        random = flattered[BASELINE]["direct"], random_SN
+    if nested_N is not None:
+        chosen = {name: each for name, each in planned.items() if name != BASELINE}
+        nested = fit(chosen, task.nested, nested_N, "nested folds"), nested_N
     return score_grid(values, table, planned, found, units_N, fold_facts, random, nested)
 
 
@@ -177,7 +183,6 @@ def _folds(
 def _fit(
     values: Mapping[str, Any],
     table: VariantTable,
-    bar: Any,
     planned: Mapping[str, Planned],
     compute: Callable[..., dict[str, np.ndarray]],
     folds: np.ndarray,
@@ -193,12 +198,6 @@ def _fit(
         for name, each in planned.items()
     }
     folder = Path(values["paths"]["cache"]) / "variants" / "predictions"
-    count = bar.add_task(what, total=len(jobs))
-    workers = values["workers"] or len(os.sched_getaffinity(0))
-    found = evaluate_cells(jobs, workers, folder, partial(bar.advance, count))
+    with counted_progress(what, len(jobs), 0, "cells") as advance:
+        found = evaluate_cells(jobs, values["workers"] or cores(), folder, advance)
     return {name: found[key] for name, key in keys.items()}
-
-
-def _residues(bar: Any, name: str) -> Callable[[int], None]:
-    """Count the residues that an encoder has read."""
-    return partial(bar.advance, bar.add_task(f"embedding with {name}", total=None))
