@@ -40,7 +40,9 @@ def _cells(outcome: Outcome) -> str:
             f"{len(marked)} of {count} cells are above it, also after Holm's correction for their "
             f"number; the largest, {marked[0]}, by {outcome.contrasts[marked[0]].difference}."
         )
-    third = f" {len(below)} are shown to be below it." if below else ""
+    third = (
+        f" {len(below)} {'is' if len(below) == 1 else 'are'} shown to be below it." if below else ""
+    )
     return f"{first} {second}{third}"
 
 
