@@ -58,3 +58,66 @@ def train(composed: Callable[..., DictConfig], tmp_path: Path) -> Callable[..., 
         return folder
 
     return start
+
+
+# Seconds as well: 144 rows of 8 proteins, 8 cells.
+SMALL_GRID = [
+    "folds.count=4",
+    "nested=4",
+    "seeds=[0]",
+    "replicates=50",
+    "regressor=ridge",
+    "workers=1",
+    "pooling=[mean,position]",
+    "features=[concatenated,difference]",
+]
+SMALL_DEMO = ["table.source.proteins=8", "table.source.mutations=12"]
+TWO_ENCODERS = ["~encoders.onehot"]
+
+
+@pytest.fixture(scope="session")
+def grid_options() -> Callable[..., list[str]]:
+    """Options of a small grid, to which a test adds its own, for the command line too."""
+
+    def options(*overrides: str) -> list[str]:
+        def names(*groups: str) -> bool:
+            return any(item.startswith(groups) for item in overrides)
+
+        given = {item.partition("=")[0].lstrip("+") for item in overrides}
+        return [
+            *(item for item in SMALL_GRID if item.partition("=")[0] not in given),
+            *([] if names("table=", "experiment=") else SMALL_DEMO),
+            *([] if names("encoders=", "experiment=", "+encoders=") else TWO_ENCODERS),
+            *overrides,
+        ]
+
+    return options
+
+
+@pytest.fixture(scope="session")
+def grid_config(grid_options: Callable[..., list[str]]) -> Callable[..., DictConfig]:
+    """Compose the config of a small grid below a root folder, without a Hydra job around it."""
+    from protemb.apps.variants.config import register_schema as register_grid
+
+    register_resolvers()
+    register_grid()
+
+    def make(root: Path, *overrides: str, name: str = "run") -> DictConfig:
+        own = [f"out_dir={root / 'runs' / name}", "choices={}", "overrides=[]"]
+        options = [*grid_options(*overrides), f"paths.root={root}", *own]
+        with initialize_config_dir(str(ROOT / "conf" / "variants"), version_base="1.3"):
+            return compose("variants", overrides=options)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def run_grid(grid_config: Callable[..., DictConfig]) -> Callable[..., Path]:
+    """Run a small grid below a root folder; returns its folder."""
+    from protemb.apps.variants.run import run
+
+    def start(root: Path, *overrides: str, name: str = "run") -> Path:
+        run(grid_config(root, *overrides, name=name))
+        return root / "runs" / name
+
+    return start

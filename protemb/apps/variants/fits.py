@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from protemb.apps.variants.scoring import is_bare, trivial_predictions
 from protemb.variants.base import base_features
 from protemb.variants.evaluation import CellData, nested_pairs, out_of_fold, out_of_fold_labels
 from protemb.variants.features import Cell, cell_features
@@ -47,8 +48,13 @@ class Task:
     def predict(
         self, cell: Cell | None, vectors: VariantVectors | None, fold_SN: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """Out-of-fold predictions of one cell by each seed."""
+        """Out-of-fold predictions of one cell by each seed; a bare baseline says always the same.
+
+        See `trivial_predictions`.
+        """
         table, data = self.table, self.data(cell, vectors)
+        if cell is None and is_bare(table):
+            return {"direct": trivial_predictions(table, len(self.seeds))}
         if table.labels_N is not None:
             probabilities_SNC = out_of_fold_labels(
                 self.regressor,

@@ -52,7 +52,7 @@ class Outcome:
         reverse: what reverse mutations show, by cell; empty for labels.
         units_N: what intervals resample.
         fold_facts: what the folds are.
-        leak: None for labels and under folds of random rows.
+        leak: None for labels, without mutations, and under folds of random rows.
         choice: one cell chosen inside nested folds; None when it was not asked for.
         joined: cells joined inside them, by strategy.
     """
@@ -123,7 +123,8 @@ def score_grid(
         for name, each in predictions.items()
     }
     leak = None
-    if random is not None:
+    # Proteins without mutations have one row each: no other rows could give their name away.
+    if random is not None and table.has_mutations:
         leak = Leak(
             interval(scorer.estimate(random[0], metrics[0])),
             interval(scorer.estimate(_protein_means(table, random[1]), metrics[0])),

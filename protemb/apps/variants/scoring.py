@@ -7,7 +7,7 @@ C = classes.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from protemb.analysis.resampling import part_scores
 from protemb.analysis.significance import holm
 from protemb.intervals import Interval, bootstrap_weights
 from protemb.regression_scores import regression_scores
+from protemb.scores import BLOCK
 from protemb.variants.table import VariantTable
 
 LEVEL = 0.95
@@ -25,29 +26,74 @@ LOWER_IS_BETTER = ("rmse", "mae", "log_loss")
 SLOW = ("spearman", "protein_spearman")
 """Ranks change with the weights: fewer replicates are enough for the interval's shape."""
 SLOW_REPLICATES = 200
+CORRELATIONS = ("pearson", "spearman", "protein_pearson", "protein_spearman")
+MOST_UNITS = 4_000
+"""More groups than these are resampled in so many random sets, each of about the same number."""
 
 
-def main_metric(table: VariantTable) -> str:
+class Targets(Protocol):
+    """What predictions are scored against: a table of variants, or anything that has these.
+
+    Attributes are those of `VariantTable`; `proteins_N` is what scores within proteins are of.
+    """
+
+    @property
+    def values_N(self) -> np.ndarray | None: ...
+    @property
+    def labels_N(self) -> np.ndarray | None: ...
+    @property
+    def label_names(self) -> tuple[str, ...]: ...
+    @property
+    def weights_N(self) -> np.ndarray: ...
+    @property
+    def proteins_N(self) -> np.ndarray: ...
+
+
+def main_metric(table: Targets) -> str:
     """The score that a table's cells are compared by."""
     return VALUE_METRICS[0] if table.values_N is not None else LABEL_METRICS[0]
 
 
-def metrics_of(table: VariantTable) -> tuple[str, ...]:
+def metrics_of(table: Targets) -> tuple[str, ...]:
     """All scores of a table's cells."""
     return VALUE_METRICS if table.values_N is not None else LABEL_METRICS
+
+
+def is_bare(table: VariantTable) -> bool:
+    """Whether there is nothing but vectors to predict from: no mutations and no covariates."""
+    return not table.has_mutations and not table.covariates
+
+
+def trivial_predictions(table: Targets, seeds: int) -> np.ndarray:
+    """What can be said without looking: the mean value, or the shares of the classes.
+
+    They are those of all rows, so that they are the same for every row. The mean (or majority) of
+    a row's training folds is below its average wherever its own fold is above: it would correlate
+    negatively with the targets, and whatever is compared with it would look better than it is.
+
+    Returns:
+        predicted_SN, or probabilities_SNC of labels.
+    """
+    if table.labels_N is None:
+        assert table.values_N is not None
+        mean = np.average(table.values_N, weights=table.weights_N)
+        return np.full((seeds, len(table.values_N)), mean)
+    share_C = np.bincount(table.labels_N, table.weights_N, len(table.label_names))
+    return np.tile(share_C / share_C.sum(), (seeds, len(table.labels_N), 1))
 
 
 class Scorer:
     """Scores predictions of one table; every prediction under the same draw of groups.
 
     Args:
-        table: values or labels.
+        table: values or labels, and weights of the rows.
         units_N: what is resampled; the groups that folds kept together, or single rows.
         replicates: bootstrap replicates.
     """
 
-    def __init__(self, table: VariantTable, units_N: np.ndarray, replicates: int) -> None:
+    def __init__(self, table: Targets, units_N: np.ndarray, replicates: int) -> None:
         self.table = table
+        units_N = _at_most(units_N, MOST_UNITS)
         self.unit_of_N, weights_RG = bootstrap_weights(units_N, replicates=replicates, seed=0)
         self.units = int(self.unit_of_N.max()) + 1
         ones_G = np.ones((1, self.units))
@@ -63,16 +109,18 @@ class Scorer:
         """
         table = self.table
         if table.labels_N is not None:
-            found = part_scores(
-                table.labels_N, list(predicted), self.unit_of_N, table.label_names, metric
-            )
-            return self._estimate(found.weighted(self.weights_RG))
+            return self._estimate(self._label_scores(table.labels_N, predicted, metric))
         assert table.values_N is not None
         return self.correlate(table.values_N, predicted, metric)
 
     def correlate(self, values_N: np.ndarray, predicted_SN: np.ndarray, metric: str) -> Estimate:
-        """A score of predictions against any values of the table's rows."""
+        """A score of predictions against any values of the table's rows.
+
+        Predictions that are all equal rank nothing: their correlation counts as 0.
+        """
         weights_RG = self.weights_RG
+        if metric in CORRELATIONS and (predicted_SN == predicted_SN[:, :1]).all():
+            return self._estimate(np.zeros((len(predicted_SN), len(weights_RG))))
         if metric in SLOW:
             last = len(weights_RG) - self.units
             few = min(1 + SLOW_REPLICATES, last)
@@ -97,9 +145,33 @@ class Scorer:
         counts_G = np.bincount(self.unit_of_N, rows_N, self.units)
         return self._estimate((sums_SG @ self.weights_RG.T) / (self.weights_RG @ counts_G))
 
+    def _label_scores(
+        self, labels_N: np.ndarray, probabilities_SNC: np.ndarray, metric: str
+    ) -> np.ndarray:
+        """Scores_SR; rows that do not all weigh the same are weighted one by one."""
+        rows_N = self.table.weights_N
+        equal = (rows_N == rows_N[0]).all()
+        part_of_N = self.unit_of_N if equal else np.arange(len(rows_N))
+        names = self.table.label_names
+        found = part_scores(labels_N, list(probabilities_SNC), part_of_N, names, metric)
+        if equal:
+            return found.weighted(self.weights_RG)
+        blocks = np.array_split(self.weights_RG, 1 + self.weights_RG.shape[0] * len(rows_N) // BLOCK)
+        return np.concatenate(
+            [found.weighted(block_RG[:, self.unit_of_N] * rows_N) for block_RG in blocks], axis=1
+        )
+
     def _estimate(self, scores_SR: np.ndarray) -> Estimate:
         last = scores_SR.shape[1] - self.units
         return Estimate.of_runs(scores_SR[:, 0], scores_SR[:, 1:last], scores_SR[:, last:])
+
+
+def _at_most(units_N: np.ndarray, most: int) -> np.ndarray:
+    """The units, or random sets of whole units where there are more of them."""
+    names, unit_of_N = np.unique(units_N, return_inverse=True)
+    if len(names) <= most:
+        return units_N
+    return (np.random.default_rng(0).permutation(len(names)) % most)[unit_of_N]
 
 
 def interval(estimate: Estimate, level: float = LEVEL) -> Interval:

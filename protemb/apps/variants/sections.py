@@ -18,7 +18,7 @@ from protemb.analysis.measured_figure import (
 from protemb.apps.variants.outcome import Outcome
 from protemb.apps.variants.plan import BASELINE
 from protemb.apps.variants.scoring import metrics_of
-from protemb.apps.variants.verdict import metric_name
+from protemb.apps.variants.verdict import base_words, metric_name
 from protemb.intervals import Interval
 from protemb.regression_scores import LEAST_ROWS, per_group_scores
 
@@ -57,9 +57,9 @@ def cells_section(outcome: Outcome, figures: Path) -> Section:
     return Section(
         "Which vectors help?",
         "cells",
-        "Every cell adds its vectors to the baseline's features: covariates, wild-type and new "
-        "residue. The order of the cells was found on the rows that report it: how much of it is "
-        "luck is the next section's question.",
+        f"Every cell adds its vectors to what the baseline reads: {base_words(outcome.table)}. The "
+        "order of the cells was found on the rows that report it, so some of it is luck"
+        + (": how much, is the next section's question." if outcome.choice else "."),
         (picture, _cell_table(outcome)),
     )
 

@@ -1,9 +1,12 @@
 """What a grid shows, in plain sentences that follow from its intervals."""
 
+import numpy as np
+
 from protemb.apps.variants.outcome import Outcome
 from protemb.apps.variants.plan import BASELINE
-from protemb.apps.variants.scoring import share_of_largest
+from protemb.apps.variants.scoring import is_bare, share_of_largest
 from protemb.intervals import Interval
+from protemb.variants.table import VariantTable
 
 NAMES = {"pearson": "Pearson's r", "balanced_accuracy": "balanced accuracy"}
 
@@ -19,17 +22,36 @@ def metric_name(outcome: Outcome) -> str:
     return NAMES[outcome.metric]
 
 
-def _cells(outcome: Outcome) -> str:
+def base_words(table: VariantTable) -> str:
+    """What a regressor reads beside a cell's vectors."""
+    parts = ["covariates"] * bool(table.covariates)
+    parts += ["wild-type and new residue"] * table.has_mutations
+    return ", ".join(parts) or "nothing"
+
+
+def _baseline(outcome: Outcome) -> str:
+    table, baseline = outcome.table, outcome.score(BASELINE)
     kind, folds = outcome.fold_facts["kind"], outcome.fold_facts["folds"]
-    baseline = outcome.score(BASELINE)
+    where = f"in {folds} folds by {kind}"
+    if not is_bare(table):
+        return f"Without any vectors the baseline has {metric_name(outcome)} {baseline} {where}."
+    if table.labels_N is None:
+        return (
+            "Without any vectors there is only the mean value to say, which ranks nothing: its "
+            f"{metric_name(outcome)} counts as 0. Cells were scored {where}."
+        )
+    largest = np.bincount(table.labels_N, table.weights_N).argmax()
+    return (
+        f"Without any vectors there is only the majority to say, {table.label_names[largest]}: "
+        f"{metric_name(outcome)} {baseline.value:.3f}. Cells were scored {where}."
+    )
+
+
+def _cells(outcome: Outcome) -> str:
     marked = [name for name in outcome.cells if outcome.contrasts[name].corrected.low > 0]
     below = [name for name in outcome.cells if outcome.contrasts[name].corrected.high < 0]
     best = outcome.cells[0]
     count = len(outcome.cells)
-    first = (
-        f"Without any vectors the baseline has {metric_name(outcome)} {baseline} in {folds} folds "
-        f"by {kind}."
-    )
     if not marked:
         second = (
             f"None of {count} cells is shown to be above it once their number is accounted for "
@@ -43,7 +65,7 @@ def _cells(outcome: Outcome) -> str:
     third = (
         f" {len(below)} {'is' if len(below) == 1 else 'are'} shown to be below it." if below else ""
     )
-    return f"{first} {second}{third}"
+    return f"{_baseline(outcome)} {second}{third}"
 
 
 def _controls(outcome: Outcome) -> list[str]:
