@@ -155,11 +155,15 @@ def run_key(
 
 
 @cache
-def code_key(*rooms: str) -> str:
-    """Hash of the package's source, or of some of its rooms."""
+def code_key(*parts: str) -> str:
+    """Hash of the package's source, or of some of its rooms and modules."""
     package = Path(__file__).parent.parent
-    folders = [package / room for room in rooms] or [package]
-    files = sorted(path for folder in folders for path in folder.rglob("*.py"))
+    places = [package / part for part in parts] or [package]
+    files = sorted(
+        path
+        for place in places
+        for path in ([place] if place.suffix == ".py" else place.rglob("*.py"))
+    )
     return content_key({str(path.relative_to(package)): hash_file(path) for path in files})
 
 

@@ -30,6 +30,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from protemb.errors import ConfigError
+from protemb.variants.mlp import fit_mlp
 from protemb.variants.strengths import ITERATIONS, choose_alpha, choose_c
 
 REGRESSORS = ("mlp50", "ridge", "random_forest", "gaussian_process", "hist_gbdt")
@@ -95,6 +96,9 @@ def fit_regressor(
         model = MLPRegressor(hidden_layer_sizes=(50,), random_state=seed)
         # scikit-learn would compute in float64 for a float64 target, at two thirds of the speed.
         target_N, weights_N = target_N.astype(np.float32), weights_N.astype(np.float32)
+        if _equal(weights_N):
+            fit_mlp(model, columns.fit_transform(X_NX), target_N)
+            return Pipeline([("columns", columns), ("model", model)])
     elif word == "ridge":
         model = Ridge(choose_alpha(columns, X_NX, target_N, groups_N, weights_N))
     elif word == "random_forest":
@@ -192,10 +196,13 @@ def _fit(
     weights_N: np.ndarray,
 ) -> Pipeline:
     # Equal weights are left out: they would only cost time, and the last bits.
-    equal = (weights_N == weights_N[0]).all()
-    options = {} if equal else {"model__sample_weight": weights_N}
+    options = {} if _equal(weights_N) else {"model__sample_weight": weights_N}
     pipeline = Pipeline([("columns", columns), ("model", model)])
     return _quietly(lambda: pipeline.fit(X_NX, target_N, **options), _STOPPED)
+
+
+def _equal(weights_N: np.ndarray) -> bool:
+    return bool((weights_N == weights_N[0]).all())
 
 
 def _fit_process(

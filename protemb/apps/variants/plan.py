@@ -20,6 +20,8 @@ from protemb.variants.features import Cell, check_cell
 from protemb.variants.table import VariantTable
 from protemb.variants.vectors import VariantVectors, embed_variants
 
+VECTORS = tuple(f"variants/{name}.py" for name in ("vectors", "requests", "columns"))
+"""Modules of the room that decide vectors; the others decide what is made of them."""
 BASELINE = "baseline"
 """Name of the cell without vectors."""
 
@@ -103,7 +105,7 @@ def vectors_key(values: Mapping[str, Any], table: VariantTable, encoder: GridEnc
             "table": table.fingerprint,
             "encoder": encoder_key(encoder),
             "device": values["device"],
-            "code": code_key("sequences", "models", "vectors", "variants"),
+            "code": code_key("sequences", "models", "vectors", *VECTORS),
             "versions": [version("torch")],
         }
     )
