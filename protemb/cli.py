@@ -5,10 +5,10 @@ import sys
 from collections.abc import Sequence
 
 from protemb import __version__
-from protemb.apps.commands import data, embed, models, scan, search, similarity, sweeps
+from protemb.apps.commands import data, embed, evaluate, models, scan, search, similarity, sweeps
 from protemb.errors import ProtembError
 
-COMMANDS = (models, embed, search, similarity, scan, data, sweeps)
+COMMANDS = (models, embed, search, similarity, evaluate, scan, data, sweeps)
 
 EPILOG = """\
 protemb predict runs/demo/RUN new.fasta                    hosts and probabilities
@@ -21,6 +21,7 @@ protemb convert ssa.sav -o models/ssa                      a published model; th
 protemb similarity models/ssa a.fasta b.fasta              alike in structure?
 protemb search library.h5 queries.h5 -k 10                 the nearest vectors
 protemb report runs/demo/SWEEP                             which network is better, and why
+protemb evaluate vectors.h5 hosts.csv --label host           what do the vectors know?
 protemb scan runs/variants/demo/RUN one.fasta -o scan.csv   all substitutions, with a heatmap
 
 Training: python train.py --help

@@ -37,7 +37,10 @@ def main(runs: Mapping[str, Path]) -> None:
             IMAGES.mkdir(parents=True, exist_ok=True)
             for figure in FIGURES:
                 shutil.copy(folder / "report" / f"{figure}.png", IMAGES / f"{figure}.png")
-    found = {path.stem: read_json(path) for path in sorted(RESULTS.glob("variants_*.json"))}
+    found = {
+        path.stem.removeprefix("variants_"): read_json(path)
+        for path in sorted(RESULTS.glob("variants_*.json"))
+    }
     write_text(PAGE, fill(PAGE.read_text(encoding="utf-8"), found))
 
 

@@ -124,7 +124,8 @@ class Estimate:
     def _sides(self, level: float, share: float) -> tuple[float, float]:
         """How far the interval reaches below and above the value, 1 each where it is symmetric."""
         defined_R = self.replicates_R[~np.isnan(self.replicates_R)]
-        if len(defined_R) < 2 or defined_R.std() == 0:
+        # What is only rounding has no shape.
+        if len(defined_R) < 2 or defined_R.std() <= 1e-12 * max(1, abs(self.value)):
             return 1.0, 1.0
         low, high = np.quantile(defined_R, [(1 - level) / 2, (1 + level) / 2])
         normal = float(special.ndtri((1 + level) / 2)) * defined_R.std()

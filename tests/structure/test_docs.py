@@ -53,12 +53,13 @@ def broken_commands(text, root):
             scripts = [word for word in words[1:2] if word.endswith(".py")]
             broken += [script for script in scripts if not (root / script).is_file()]
             choices = (word.split("=", 1) for word in words[2:] if "=" in word)
+            conf = root / "conf" / ("variants" if scripts == ["variants.py"] else "")
             broken += [
                 f"{group}={choice}"
                 for group, value in choices
-                if re.fullmatch("[a-z_/]+", group) and (root / "conf" / group).is_dir()
+                if re.fullmatch("[a-z_/]+", group) and (conf / group).is_dir()
                 for choice in value.split(",")
-                if not (root / "conf" / group / f"{choice}.yaml").is_file()
+                if not (conf / group / f"{choice}.yaml").is_file()
             ]
     return broken
 
@@ -103,7 +104,10 @@ def test_broken_promises_are_found(tmp_path):
     (tmp_path / "Makefile").write_text("demo: x ## run\n")
     (tmp_path / "conf" / "encoder").mkdir(parents=True)
     (tmp_path / "conf" / "encoder" / "lstm.yaml").touch()
-    (tmp_path / "train.py").touch()
+    (tmp_path / "conf" / "variants" / "table").mkdir(parents=True)
+    (tmp_path / "conf" / "variants" / "table" / "csv.yaml").touch()
+    for script in ("train.py", "variants.py"):
+        (tmp_path / script).touch()
     page = """
 [here](train.py) [there](gone.md#part) ![picture](gone.png) [web](https://example.org) `[no](link)`
 <img src="gone.svg">
@@ -113,6 +117,8 @@ cd protemb && make demo tea
 python train.py encoder=lstm,gru optimizer.lr=1e-3 \\
     encoder=cnn
 .venv/bin/python scripts/gone.py
+python variants.py table=csv encoder=another
+python variants.py table=tsv pooling=[mean,last]
 ```
 """
     assert broken_links(page, tmp_path) == ["gone.md#part", "gone.png", "gone.svg"]
@@ -121,4 +127,5 @@ python train.py encoder=lstm,gru optimizer.lr=1e-3 \\
         "encoder=gru",
         "encoder=cnn",
         "scripts/gone.py",
+        "table=tsv",
     ]

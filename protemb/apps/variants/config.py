@@ -74,6 +74,7 @@ def check(values: Mapping[str, Any]) -> None:
     for name in values:
         if name not in {known.name for known in fields(VariantsConfig)}:
             raise ConfigError(name, values[name], "no such option")
+    _check_given(values)
     for group, known_keys in KNOWN.items():
         for name in values[group]:
             if name not in known_keys:
@@ -95,6 +96,14 @@ def check(values: Mapping[str, Any]) -> None:
         unknown = unknown_options(node)
         if unknown:
             raise ConfigError(f"{path}.{unknown[0]}", node[unknown[0]], "no such option")
+
+
+def _check_given(values: Mapping[str, Any], path: str = "") -> None:
+    for name, value in values.items():
+        if value == MISSING:
+            raise ConfigError(f"{path}{name}", value, "a value: there is no usual one")
+        if isinstance(value, Mapping):
+            _check_given(value, f"{path}{name}.")
 
 
 def _check_encoders(encoders: Any) -> None:

@@ -138,7 +138,7 @@ def prediction_key(
             "seeds": values["seeds"],
             "regressor": values["regressor"],
             "augment": values["augment"],
-            "code": code_key("variants"),
+            "code": code_key("variants", "apps/variants/fits.py"),
             "versions": [version("scikit-learn"), version("numpy")],
         }
     )

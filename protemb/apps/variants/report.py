@@ -24,6 +24,7 @@ from protemb.apps.variants.sections import (
     leak_section,
     proteins_section,
 )
+from protemb.apps.variants.verdict import base_words
 from protemb.files import write_text
 
 
@@ -61,11 +62,11 @@ def write_report(outcome: Outcome, folder: Path, said: Sequence[str]) -> Path:
     return page
 
 
-SIGNS = {
-    True: "Values keep the sign of the table. Difference is variant minus wild type; the reverse "
-    "of a mutation has the negative value. A difference of scores is cell minus baseline.",
-    False: "A difference of scores is cell minus baseline.",
-}
+SIGNS = "A difference of scores is cell minus baseline."
+VALUE_SIGNS = (
+    "Values keep the sign of the table. Difference is variant minus wild type; the reverse of a "
+    "mutation has the negative value. "
+)
 
 
 def _methods(outcome: Outcome) -> Section:
@@ -75,8 +76,8 @@ def _methods(outcome: Outcome) -> Section:
         f"Cells were scored with protemb {__version__} (commit "
         f"{code_facts()['commit'] or 'unknown'}) on {values['table']['name']}: "
         f"{len(outcome.table):,} rows. A {values['regressor']} was fitted to the base features "
-        "(covariates, wild-type and new residue) and a cell's vectors, scaled by the training "
-        "rows; the baseline has the base features alone. Every row was "
+        f"({base_words(outcome.table)}) and a cell's vectors, scaled by the training rows; the "
+        "baseline has the base features alone. Every row was "
         f"predicted by models fitted without its fold ({facts['folds']} folds by {facts['kind']}), "
         f"once for each of {len(values['seeds'])} seeds; scores are means over seeds. Intervals "
         f"are 95 % t-intervals: the jackknife over {units} groups together with the spread between "
@@ -89,7 +90,8 @@ def _methods(outcome: Outcome) -> Section:
             if outcome.choice is not None
             else ""
         )
-        + SIGNS[outcome.table.values_N is not None]
+        + VALUE_SIGNS * (outcome.table.values_N is not None and outcome.table.has_mutations)
+        + SIGNS
         + " Versions: "
         + ", ".join(f"{name} {version}" for name, version in versions().items())
         + "."

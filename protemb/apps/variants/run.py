@@ -67,6 +67,8 @@ def run(cfg: DictConfig) -> float:
     open_device(values["device"])
     table = load_table(values)
     values["regressor"] = _regressor(values, table)
+    if values["augment"] and (table.values_N is None or not table.has_mutations):
+        raise ConfigError("augment", True, "false: reverses are of mutations with values")
     encoders = {
         name: open_encoder(name, node, values["level"], values["device"])
         for name, node in values["encoders"].items()
@@ -94,12 +96,16 @@ def run(cfg: DictConfig) -> float:
 def load_table(values: Mapping[str, Any]) -> VariantTable:
     """Read the table that the config names; where a file is missing, say how to get it."""
     try:
-        return build(values["table"]["source"]).load()
+        table = build(values["table"]["source"]).load()
     except InputError as error:
         hint = values["table"]["hint"]
         if hint is None or Path(error.source).exists():
             raise
         raise InputError(error.source, f"{error.problem} ({hint})") from error
+    found = table.values_N if table.values_N is not None else table.labels_N
+    if (found == found[0]).all():
+        raise ConfigError("table", values["table"]["name"], "more than one value among its rows")
+    return table
 
 
 def _regressor(values: Mapping[str, Any], table: VariantTable) -> str:

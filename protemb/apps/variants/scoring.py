@@ -26,7 +26,8 @@ LOWER_IS_BETTER = ("rmse", "mae", "log_loss")
 SLOW = ("spearman", "protein_spearman")
 """Ranks change with the weights: fewer replicates are enough for the interval's shape."""
 SLOW_REPLICATES = 200
-CORRELATIONS = ("pearson", "spearman", "protein_pearson", "protein_spearman")
+CORRELATIONS = ("pearson", "spearman")
+ROUNDING = 1e-12
 MOST_UNITS = 4_000
 """More groups than these are resampled in so many random sets, each of about the same number."""
 
@@ -156,12 +157,17 @@ class Scorer:
         found = part_scores(labels_N, list(probabilities_SNC), part_of_N, names, metric)
         if equal:
             return found.weighted(self.weights_RG)
-        blocks = np.array_split(self.weights_RG, 1 + self.weights_RG.shape[0] * len(rows_N) // BLOCK)
+        blocks = np.array_split(
+            self.weights_RG, 1 + self.weights_RG.shape[0] * len(rows_N) // BLOCK
+        )
         return np.concatenate(
             [found.weighted(block_RG[:, self.unit_of_N] * rows_N) for block_RG in blocks], axis=1
         )
 
     def _estimate(self, scores_SR: np.ndarray) -> Estimate:
+        # A constant prediction's recalls are the same in every replicate, but for rounding.
+        same_SR = np.abs(scores_SR - scores_SR[:, :1]) < ROUNDING
+        scores_SR = np.where(same_SR, scores_SR[:, :1], scores_SR)
         last = scores_SR.shape[1] - self.units
         return Estimate.of_runs(scores_SR[:, 0], scores_SR[:, 1:last], scores_SR[:, last:])
 

@@ -22,8 +22,6 @@ from protemb.apps.variants.verdict import base_words, metric_name
 from protemb.intervals import Interval
 from protemb.regression_scores import LEAST_ROWS, per_group_scores
 
-UNIT = "value"
-
 
 def cells_section(outcome: Outcome, figures: Path) -> Section:
     """The heatmap and the table of all cells."""
@@ -58,8 +56,7 @@ def cells_section(outcome: Outcome, figures: Path) -> Section:
         "Which vectors help?",
         "cells",
         f"Every cell adds its vectors to what the baseline reads: {base_words(outcome.table)}. The "
-        "order of the cells was found on the rows that report it, so some of it is luck"
-        + (": how much, is the next section's question." if outcome.choice else "."),
+        "order of the cells was found on the rows that report it, so some of it is luck.",
         (picture, _cell_table(outcome)),
     )
 
@@ -124,7 +121,7 @@ def choice_section(outcome: Outcome, figures: Path) -> Section | None:
         tuple(
             (
                 shown[name],
-                float(np.nanmean(each.choosing_F)),
+                _mean(each.choosing_F),
                 each.score,
                 None if name == "best" else each.gain,
                 _members([list(members) for members in each.members_F]),
@@ -152,6 +149,11 @@ def choice_section(outcome: Outcome, figures: Path) -> Section | None:
     )
 
 
+def _mean(scores_F: np.ndarray) -> float | None:
+    """Of the folds that have a score; a stack that gives no cell any weight has none."""
+    return float(np.nanmean(scores_F)) if not np.isnan(scores_F).all() else None
+
+
 def _members(chosen: list[list[str]]) -> str:
     names = [name for members in chosen for name in members]
     ranked = sorted(set(names), key=lambda name: (-names.count(name), name))
@@ -175,7 +177,7 @@ def proteins_section(outcome: Outcome, figures: Path) -> Section | None:
             table.proteins_N,
             figures / f"measured-{stem}.svg",
             title=name,
-            unit=UNIT,
+            unit="value",
         )
         blocks.append(
             Picture(path, f"Predicted against measured values, {name}", f"{name}: held-out rows.")
@@ -197,7 +199,8 @@ def proteins_section(outcome: Outcome, figures: Path) -> Section | None:
         "Protein by protein",
         "proteins",
         "A score over all rows together mixes two things: how proteins differ, and how mutations "
-        "of one protein differ. Large proteins rule it. Within proteins the second is left alone.",
+        "of one protein differ. Large proteins rule it. Within proteins the second is left alone."
+        * table.has_mutations,
         tuple(blocks),
     )
 
