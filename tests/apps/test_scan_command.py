@@ -6,6 +6,7 @@ Shape letters: N = variants, L = residues, D = features of a vector.
 import csv
 import gzip
 import xml.etree.ElementTree as ElementTree
+from functools import cache
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -20,7 +21,9 @@ from protemb.sequences.amino_acids import RESIDUES
 from protemb.variants.features import cell_features
 from protemb.variants.mutations import Mutation
 
-SEQUENCE = "MKVLAAGIWTYREDNQHSCFP"
+SEQUENCE = "MKVLAGIWTYRED"
+TINY = ["~encoders.physchem", "table.source.proteins=4", "table.source.mutations=6"]
+TINY += ["folds.count=3", "nested=null"]
 
 
 @pytest.fixture(scope="module")
@@ -31,15 +34,13 @@ def root(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(root, run_grid):
     """A model on the states of a BiLSTM at the mutated residue, beside struc."""
-    options = ["~encoders.physchem", "pooling=position", "features=concatenated", "nested=null"]
-    return run_grid(root, *options, name="position")
+    return run_grid(root, *TINY, "pooling=position", "features=concatenated", name="position")
 
 
 @pytest.fixture(scope="module")
 def of_means(root, run_grid):
     """One on differences of means."""
-    options = ["~encoders.physchem", "pooling=mean", "features=difference", "nested=null"]
-    return run_grid(root, *options, name="mean")
+    return run_grid(root, *TINY, "pooling=mean", "features=difference", name="mean")
 
 
 @pytest.fixture
@@ -79,14 +80,19 @@ def rows_of(path, delimiter=","):
         return list(csv.DictReader(file, delimiter=delimiter))
 
 
-def states(sequence):
-    """States_LD of the network of random weights, one sequence alone."""
+@cache
+def network():
+    """That of the grid's random weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = RecurrentEncoder(embed_dim=8, hidden_dim=16, bidirectional=True).eval()
+        return RecurrentEncoder(embed_dim=8, hidden_dim=16, bidirectional=True).eval()
+
+
+def states(sequence):
+    """States_LD of one sequence alone."""
     tokens = torch.tensor([[AA21.symbols.index(letter) for letter in sequence]])
     with torch.no_grad():
-        return network(tokens, torch.tensor([len(sequence)]), ("states",))["states"][0].numpy()
+        return network()(tokens, torch.tensor([len(sequence)]), ("states",))["states"][0].numpy()
 
 
 def expected_scores(folder, sequence, struc=None):
@@ -120,7 +126,7 @@ def expected_scores(folder, sequence, struc=None):
 @pytest.mark.parametrize("pooling", ["position", "mean"])
 def test_scores_are_those_of_each_variant_alone(run, of_means, fasta, tmp_path, capsys, pooling):
     folder = run if pooling == "position" else of_means
-    sequence = SEQUENCE[:9] + "X" + SEQUENCE[9:]
+    sequence = SEQUENCE[:6] + "X" + SEQUENCE[6:]
     call("scan", folder, fasta(("p some words", sequence.lower())), "-o", tmp_path / "s.csv")
     rows = rows_of(tmp_path / "s.csv")
     assert list(rows[0]) == ["mutation", "position", "wild_type", "new", "score"]
@@ -157,10 +163,10 @@ def test_covariates(run, fasta, tmp_path):
     ("content", "line"),
     [
         ("position,struc\n1,coil\n", "c.csv:2: struc: got 'coil', expected one of 'helix', 'loop'"),
-        ("position,struc\n0,loop\n", "c.csv:2: position: got '0', expected 1 to 21"),
-        ("position,struc\n1,loop\n22,loop\n", "c.csv:3: position: got '22', expected 1 to 21"),
-        ("position,struc\nA1,loop\n", "c.csv:2: position: got 'A1', expected 1 to 21"),
-        ("position,struc\n²,loop\n", "c.csv:2: position: got '²', expected 1 to 21"),
+        ("position,struc\n0,loop\n", "c.csv:2: position: got '0', expected 1 to 13"),
+        ("position,struc\n1,loop\n22,loop\n", "c.csv:3: position: got '22', expected 1 to 13"),
+        ("position,struc\nA1,loop\n", "c.csv:2: position: got 'A1', expected 1 to 13"),
+        ("position,struc\n²,loop\n", "c.csv:2: position: got '²', expected 1 to 13"),
         ("place,struc\n1,loop\n", "c.csv:1: no column 'position'"),
         ("position,site\n1,loop\n", "no column of the model's covariates (struc)"),
     ],

@@ -4,6 +4,7 @@ Shape letters: N = rows, L = residues, D = features of a vector, X = columns, G 
 """
 
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,7 @@ def demo(root, run_grid):
 # The same by hand: each sequence alone, the features of each row, ridge regression by a loop
 
 
+@cache
 def random_network():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from protemb.analysis.estimates import mean_estimate
-from protemb.apps.variants.scoring import Scorer, interval
+from protemb.apps.variants.scoring import LEVEL, Scorer, interval
 from protemb.intervals import Interval
 
 
@@ -46,8 +46,8 @@ def antisymmetry(direct_SN: np.ndarray, reverse_SN: np.ndarray, scorer: Scorer) 
         for direct_N, reverse_N in zip(direct_SN, reverse_SN, strict=True)
     ]
     return Antisymmetry(
-        interval(scorer.correlate(values_N, direct_SN, "pearson")),
-        interval(scorer.correlate(-values_N, reverse_SN, "pearson")),
-        interval(mean_estimate(between)),
-        interval(scorer.mean((direct_SN + reverse_SN) / 2)),
+        interval(scorer.correlate(values_N, direct_SN, "pearson"), "pearson"),
+        interval(scorer.correlate(-values_N, reverse_SN, "pearson"), "pearson"),
+        interval(mean_estimate(between), "pearson"),
+        scorer.mean((direct_SN + reverse_SN) / 2).interval(LEVEL)[0],
     )

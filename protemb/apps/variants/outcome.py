@@ -3,7 +3,7 @@
 Shape letters: N = rows of the table, S = seeds, C = classes, V = cells, F = nested folds.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,7 @@ class Outcome:
         planned: cells by name, the baseline first.
         predictions: of held-out rows, by cell: predicted_SN, or probabilities_SNC of labels.
         scores: by cell and metric.
+        by_seed: main score of each seed, by cell.
         contrasts: each cell against the baseline.
         reverse: what reverse mutations show, by cell; empty for labels.
         units_N: what intervals resample.
@@ -62,6 +63,7 @@ class Outcome:
     planned: Mapping[str, Planned]
     predictions: Mapping[str, np.ndarray]
     scores: Mapping[str, Mapping[str, Interval]]
+    by_seed: Mapping[str, Sequence[float]]
     contrasts: Mapping[str, Contrast]
     reverse: Mapping[str, Antisymmetry]
     units_N: np.ndarray
@@ -118,18 +120,19 @@ def score_grid(
     metrics = metrics_of(table)
     main = {name: scorer.estimate(each, metrics[0]) for name, each in predictions.items()}
     scores = {
-        name: {metrics[0]: interval(main[name])}
-        | {metric: interval(scorer.estimate(each, metric)) for metric in metrics[1:]}
+        name: {metrics[0]: interval(main[name], metrics[0])}
+        | {metric: interval(scorer.estimate(each, metric), metric) for metric in metrics[1:]}
         for name, each in predictions.items()
     }
     leak = None
     # Proteins without mutations have one row each: no other rows could give their name away.
     if random is not None and table.has_mutations:
-        leak = Leak(
-            interval(scorer.estimate(random[0], metrics[0])),
-            interval(scorer.estimate(_protein_means(table, random[1]), metrics[0])),
-            interval(_by_rows(table, values).estimate(predictions[BASELINE], metrics[0])),
+        flattered = (
+            scorer.estimate(random[0], metrics[0]),
+            scorer.estimate(_protein_means(table, random[1]), metrics[0]),
+            _by_rows(table, values).estimate(predictions[BASELINE], metrics[0]),
         )
+        leak = Leak(*(interval(each, metrics[0]) for each in flattered))
     choice, joined = _nested(values, table, units_N, nested)
     return Outcome(
         values=values,
@@ -137,6 +140,10 @@ def score_grid(
         planned=planned,
         predictions=predictions,
         scores=scores,
+        by_seed={
+            name: [scorer.estimate(each[None], metrics[0]).value for each in predicted]
+            for name, predicted in predictions.items()
+        },
         contrasts=contrasts(
             {name: each for name, each in main.items() if name != BASELINE}, main[BASELINE]
         ),

@@ -140,7 +140,7 @@ def probe(
     metrics = metrics_of(targets)
     main = scorer.estimate(predicted, metrics[0])
     difference, p = (main - scorer.estimate(constant, metrics[0])).interval(LEVEL)
-    scores = {name: interval(scorer.estimate(predicted, name)) for name in metrics[1:]}
+    scores = {name: interval(scorer.estimate(predicted, name), name) for name in metrics[1:]}
     defined = [name for name in metrics if not name.endswith(CORRELATIONS)]
     return Probe(
         targets=targets,
@@ -148,8 +148,8 @@ def probe(
         seeds=tuple(seeds),
         fold_N=fold_N,
         predicted=predicted,
-        scores={metrics[0]: interval(main), **scores},
-        trivial={name: interval(scorer.estimate(constant, name)) for name in defined},
+        scores={metrics[0]: interval(main, metrics[0]), **scores},
+        trivial={name: interval(scorer.estimate(constant, name), name) for name in defined},
         difference=difference,
         p=p,
     )

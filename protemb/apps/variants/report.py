@@ -14,14 +14,13 @@ from protemb.analysis import markdown
 from protemb.analysis.document import Code, Document, Note, Section
 from protemb.analysis.page import write_page
 from protemb.apps.runs import code_facts, versions
+from protemb.apps.variants.caution_sections import antisymmetry_section, leak_section
 from protemb.apps.variants.outcome import Outcome
 from protemb.apps.variants.reading import report_lines
 from protemb.apps.variants.sections import (
     alike_section,
-    antisymmetry_section,
     cells_section,
     choice_section,
-    leak_section,
     proteins_section,
 )
 from protemb.apps.variants.verdict import base_words

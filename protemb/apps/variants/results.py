@@ -1,5 +1,7 @@
 """What a grid leaves behind and what it prints."""
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +47,17 @@ def save_outcome(outcome: Outcome, folder: Path) -> dict[str, Any]:
             name: {metric: score.as_dict() for metric, score in row.items()}
             for name, row in outcome.scores.items()
         },
+        "by_seed": {name: _finite(each) for name, each in outcome.by_seed.items()},
         "contrasts": {name: each.as_dict() for name, each in outcome.contrasts.items()},
         "antisymmetry": {name: each.as_dict() for name, each in outcome.reverse.items()},
         "leak": outcome.leak.as_dict() if outcome.leak else None,
         "nested": _nested_facts(outcome),
     }
+
+
+def _finite(values: Sequence[float]) -> list[float | None]:
+    """JSON has no NaN."""
+    return [None if math.isnan(value) else value for value in values]
 
 
 def _nested_facts(outcome: Outcome) -> dict[str, Any] | None:
@@ -110,6 +118,8 @@ def write_scores(outcome: Outcome, path: Path) -> None:
             row[word] = getattr(cell, word) if cell else None
         for metric, score in outcome.scores[name].items():
             row |= {f"{metric}/{end}": value for end, value in score.as_dict().items()}
+        for seed, value in zip(outcome.values["seeds"], outcome.by_seed[name], strict=True):
+            row[f"{outcome.metric}/seed {seed}"] = value
         if name in outcome.contrasts:
             contrast = outcome.contrasts[name].as_dict()
             for which in ("difference", "corrected"):

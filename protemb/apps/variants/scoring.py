@@ -16,7 +16,7 @@ from protemb.analysis.resampling import part_scores
 from protemb.analysis.significance import holm
 from protemb.intervals import Interval, bootstrap_weights
 from protemb.regression_scores import regression_scores
-from protemb.scores import BLOCK
+from protemb.scores import BLOCK, score_bounds
 from protemb.variants.table import VariantTable
 
 LEVEL = 0.95
@@ -180,9 +180,15 @@ def _at_most(units_N: np.ndarray, most: int) -> np.ndarray:
     return (np.random.default_rng(0).permutation(len(names)) % most)[unit_of_N]
 
 
-def interval(estimate: Estimate, level: float = LEVEL) -> Interval:
-    """The estimate's interval."""
-    return estimate.interval(level)[0]
+def interval(estimate: Estimate, metric: str) -> Interval:
+    """The estimate's 95 % interval, without ends that the score cannot have."""
+    return estimate.interval(LEVEL)[0].within(*_bounds(metric))
+
+
+def _bounds(metric: str) -> tuple[float, float]:
+    if metric.removeprefix("protein_") in CORRELATIONS:
+        return -1.0, 1.0
+    return (0.0, math.inf) if metric in VALUE_METRICS else score_bounds(metric)
 
 
 @dataclass(frozen=True)

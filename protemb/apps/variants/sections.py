@@ -9,7 +9,14 @@ import numpy as np
 
 from protemb.analysis.cell_figure import CellScore, cell_heatmap
 from protemb.analysis.clustermap import clustermap
-from protemb.analysis.document import Block, Column, Note, Picture, Section, Table
+from protemb.analysis.document import (
+    Block,
+    Column,
+    Picture,
+    Section,
+    Table,
+    cell_text,
+)
 from protemb.analysis.measured_figure import (
     choice_figure,
     measured_figure,
@@ -19,7 +26,6 @@ from protemb.apps.variants.outcome import Outcome
 from protemb.apps.variants.plan import BASELINE
 from protemb.apps.variants.scoring import metrics_of
 from protemb.apps.variants.verdict import base_words, metric_name
-from protemb.intervals import Interval
 from protemb.regression_scores import LEAST_ROWS, per_group_scores
 
 
@@ -70,6 +76,7 @@ def _cell_table(outcome: Outcome) -> Table:
         Column("minus baseline", "interval", "paired, 95 %", digits=3),
         Column("corrected", "interval", "the same, over all cells", digits=3),
         Column("p (Holm)", "number", digits=4),
+        Column("by seed", hint="the main score of each seed"),
         *(Column(name.replace("_", " "), "interval", digits=3) for name in metrics[1:]),
     )
     rows = []
@@ -83,6 +90,7 @@ def _cell_table(outcome: Outcome) -> Table:
                 contrast.difference if contrast else None,
                 contrast.corrected if contrast else None,
                 contrast.p_holm if contrast else None,
+                ", ".join(cell_text(value, 3) for value in outcome.by_seed[name]),
                 *(scores[metric] for metric in metrics[1:]),
             )
         )
@@ -242,57 +250,5 @@ def alike_section(outcome: Outcome, figures: Path) -> Section | None:
                 "Clustered correlations between the predictions of all cells",
                 "Average linkage on 1 − r of the predictions of held-out rows.",
             ),
-        ),
-    )
-
-
-def antisymmetry_section(outcome: Outcome) -> Section | None:
-    """Direct and reverse mutations."""
-    if not outcome.reverse:
-        return None
-    rows = tuple(
-        (name, each.direct, each.reverse, each.between, each.bias)
-        for name in [BASELINE, *outcome.cells]
-        for each in [outcome.reverse[name]]
-    )
-    columns = (
-        Column("cell"),
-        Column("direct r", "interval", digits=3),
-        Column("reverse r", "interval", "of the reverse mutations", digits=3),
-        Column("between", "interval", "r of direct and reverse predictions; −1 is right", digits=3),
-        Column("bias", "interval", "half of their mean sum; 0 is right", digits=3),
-    )
-    trained = "with reverses added" if outcome.values["augment"] else "on direct mutations alone"
-    return Section(
-        "Is A to B the negative of B to A?",
-        "reverse",
-        "Reverse mutations start from the variant's own sequence; their value is the negative. "
-        f"Models were trained {trained}.",
-        (Table(columns, rows, "Held-out proteins, 95 % intervals.", "antisymmetry"),),
-    )
-
-
-def leak_section(outcome: Outcome) -> Section | None:
-    """The same baseline, judged kindly."""
-    leak = outcome.leak
-    if leak is None:
-        return None
-    rows: tuple[tuple[str, Interval], ...] = (
-        ("the grid's folds, interval over groups", outcome.score(BASELINE)),
-        ("the grid's folds, interval over rows", leak.rows),
-        ("random folds", leak.random),
-        ("random folds: mean of the protein's other rows", leak.identity),
-    )
-    columns = (Column("baseline judged by"), Column(metric_name(outcome), "interval", digits=3))
-    return Section(
-        "How it must not be judged",
-        "leak",
-        "Rows of one protein are no independent observations. With random folds a protein stands "
-        "on both sides, and its name alone predicts.",
-        (
-            Table(
-                columns, rows, "The same predictions, or the same regressor, four ways.", "leaks"
-            ),
-            Note("No claim of this page rests on the lower three rows."),
         ),
     )
