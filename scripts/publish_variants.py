@@ -2,7 +2,7 @@
 
     python scripts/publish_variants.py fireprotdb=runs/variants/fireprotdb/RUN s2648=RUN
 
-The first grid's figures become docs/images/variants/*.png.
+Names are those of the page's parts; figures become docs/images/variants/*.png.
 """
 
 import re
@@ -20,7 +20,8 @@ from protemb.files import read_json, write_json, write_text
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "variants.md"
 RESULTS, IMAGES = ROOT / "docs" / "results", ROOT / "docs" / "images" / "variants"
-FIGURES = ("cells", "choice", "proteins", "measured-best", "alike")
+FIGURES = {"fireprotdb": ("cells", "proteins", "measured-best", "alike"), "choice": ("choice",)}
+"""Figures of the page, by grid."""
 KEPT = ("commit", "version")
 SHOWN = 10
 """Cells in a table of the page; the file has all."""
@@ -28,15 +29,14 @@ SHOWN = 10
 
 def main(runs: Mapping[str, Path]) -> None:
     """Collect, copy, fill in."""
-    for place, (name, folder) in enumerate(runs.items()):
+    for name, folder in runs.items():
         record = read_result(folder)
         if not record or record["status"] != "done":
             raise SystemExit(f"{folder} holds no finished grid")
         write_json(RESULTS / f"variants_{name}.json", facts_of(record))
-        if place == 0:
-            IMAGES.mkdir(parents=True, exist_ok=True)
-            for figure in FIGURES:
-                shutil.copy(folder / "report" / f"{figure}.png", IMAGES / f"{figure}.png")
+        IMAGES.mkdir(parents=True, exist_ok=True)
+        for figure in FIGURES[name] if name in FIGURES else ():
+            shutil.copy(folder / "report" / f"{figure}.png", IMAGES / f"{figure}.png")
     found = {
         path.stem.removeprefix("variants_"): read_json(path)
         for path in sorted(RESULTS.glob("variants_*.json"))
@@ -126,6 +126,8 @@ def cells(facts: Mapping[str, Any]) -> str:
 def choice(facts: Mapping[str, Any]) -> str:
     """Strategies on untouched folds."""
     nested = facts["nested"]
+    if nested is None:
+        return ""
     rows = [
         (
             name.replace("_", " "),

@@ -85,7 +85,7 @@ class Estimate:
             self.interaction * factor**2,
         )
 
-    def interval(self, level: float) -> tuple[Interval, float]:
+    def interval(self, level: float, shape: float | None = None) -> tuple[Interval, float]:
         """The interval, and the two-sided p-value that falls below 1 - level when 0 is outside.
 
         Percentiles of the group bootstrap are too narrow here: they ignore runs, and where a rare
@@ -98,6 +98,12 @@ class Estimate:
         Zou and Donner (2008).
 
         NaN where the value, or the value without some group, is undefined.
+
+        Args:
+            level: coverage.
+            shape: level at which the skewness is read; that of the interval where it is None.
+                Intervals of several levels with one shape exclude 0 where p says so, and rare
+                quantiles of few replicates do not come in.
         """
         G = len(self.left_out_G)
         if G < 2 or math.isnan(self.value) or np.isnan(self.left_out_G).any():
@@ -115,7 +121,7 @@ class Estimate:
         )
 
         error = math.sqrt(variance)
-        below, above = self._sides(level, groups / variance)
+        below, above = self._sides(shape or level, groups / variance)
         reach = error * float(special.stdtrit(df, (1 + level) / 2))
         towards_zero = error * (below if self.value > 0 else above)
         p = 2 * float(special.stdtr(df, -abs(self.value) / towards_zero))

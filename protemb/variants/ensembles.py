@@ -11,34 +11,33 @@ K = numbers of cells, R = the score and its bootstrap replicates.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 from sklearn.linear_model import LinearRegression
 from sklearn.preprocessing import StandardScaler
 
-from protemb.intervals import Interval, percentile_interval
-from protemb.regression_scores import bootstrap_regression
-
 SIZES = (2, 3, 5, 10)  # numbers of cells that `average_of_best` chooses from
 
-Metric = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""Scores of predictions_VN against values_N, one each; larger is better, NaN is the worst."""
 
-
-def pearson(predictions_VN: np.ndarray, values_N: np.ndarray) -> np.ndarray:
+def pearson(
+    predictions_VN: np.ndarray, values_N: np.ndarray, weights_N: np.ndarray | None = None
+) -> np.ndarray:
     """Return Pearson's r of each row with the values; NaN where either is constant.
 
     >>> pearson(np.array([[1.0, 2, 3], [3, 2, 1], [5, 5, 5]]), np.array([1.0, 2, 3])).round(6)
     array([ 1., -1., nan])
     """
-    x = predictions_VN - predictions_VN.mean(-1, keepdims=True)
-    y = values_N - values_N.mean()
+    share_N = np.ones(len(values_N)) if weights_N is None else weights_N
+    share_N = share_N / share_N.sum()
+    x = predictions_VN - (predictions_VN @ share_N)[..., None]
+    y = values_N - values_N @ share_N
     # Asked of the numbers: rounding leaves a constant with a little variance.
     constant = (np.ptp(predictions_VN, axis=-1) == 0) | (np.ptp(values_N) == 0)
-    size = np.sqrt((x * x).sum(-1) * (y @ y))
-    return np.divide(x @ y, size, out=np.full(size.shape, np.nan), where=~constant & (size > 0))
+    size = np.sqrt((x * x) @ share_N * (y * y @ share_N))
+    return np.divide(
+        x @ (y * share_N), size, out=np.full(size.shape, np.nan), where=~constant & (size > 0)
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +71,7 @@ def choose(
     fold_N: np.ndarray,
     values_N: np.ndarray,
     names: Sequence[str],
-    metric: Metric = pearson,
+    weights_N: np.ndarray | None = None,
 ) -> Choice:
     """Choose the best cell for each outer fold on the rows outside it.
 
@@ -83,21 +82,22 @@ def choose(
         fold_N: 0 to F - 1.
         values_N: what is predicted.
         names: of the V cells, distinct.
-        metric: what is best.
+        weights_N: of the rows; None for ones.
 
     Raises:
         ValueError: arrays that do not fit together, fewer than three folds, or NaN elsewhere.
     """
-    grid = _Grid(inner_FVN, outer_VN, fold_N, values_N, names)
-    made = _run(partial(_best, metric=metric), grid, metric)
-    naive_V = metric(outer_VN, values_N)
+    weights_N = np.ones(len(values_N)) if weights_N is None else weights_N
+    grid = _Grid(inner_FVN, outer_VN, fold_N, values_N, names, weights_N)
+    made = _run(_best, grid)
+    naive_V = pearson(outer_VN, values_N, weights_N)
     naive = _largest(naive_V)
     return Choice(
         names_F=tuple(next(iter(members)) for members in made["members_F"]),
         predictions_N=made["predictions_N"],
         choosing_F=made["choosing_F"],
         untouched_F=made["untouched_F"],
-        honest=float(metric(made["predictions_N"][None], values_N)[0]),
+        honest=float(pearson(made["predictions_N"][None], values_N, weights_N)[0]),
         naive_name=names[naive],
         naive=float(naive_V[naive]),
     )
@@ -108,8 +108,7 @@ class Ensemble:
     """Honest predictions of one strategy.
 
     `members_F` gives each outer fold's cells with their weights, `facts_F` what the strategy says
-    of its choice there, `choosing_F` and `untouched_F` Pearson's r as in `Choice`. `score` is r
-    over all rows, `gain` the difference to the strategy `best`, both with intervals over groups.
+    of its choice there, `choosing_F` and `untouched_F` Pearson's r as in `Choice`.
     """
 
     predictions_N: np.ndarray
@@ -117,8 +116,6 @@ class Ensemble:
     facts_F: tuple[Mapping[str, float], ...]
     choosing_F: np.ndarray
     untouched_F: np.ndarray
-    score: Interval
-    gain: Interval
 
 
 def ensembles(
@@ -126,37 +123,17 @@ def ensembles(
     outer_VN: np.ndarray,
     fold_N: np.ndarray,
     values_N: np.ndarray,
-    groups_N: np.ndarray,
     names: Sequence[str],
     *,
-    replicates: int = 1000,
-    seed: int = 0,
+    weights_N: np.ndarray | None = None,
 ) -> dict[str, Ensemble]:
     """Join cells by every strategy of `STRATEGIES`, all chosen inside the nested folds.
 
-    Args:
-        inner_FVN: this and what is not explained here, see `choose`.
-        outer_VN: see there.
-        fold_N: see there.
-        values_N: see there.
-        groups_N: proteins; the intervals resample them.
-        names: of the V cells.
-        replicates: bootstrap draws of groups.
-        seed: of the draws.
+    Arguments and errors are those of `choose`.
     """
-    grid = _Grid(inner_FVN, outer_VN, fold_N, values_N, names)
-    made = {name: _run(strategy, grid, pearson) for name, strategy in STRATEGIES.items()}
-    draw: dict[str, Any] = {"replicates": replicates, "seed": seed, "metrics": ("pearson",)}
-    scores = {
-        name: bootstrap_regression(values_N, fitted["predictions_N"][None], groups_N, **draw)
-        for name, fitted in made.items()
-    }
-    found = {}
-    for name, fitted in made.items():
-        score_R, best_R = scores[name]["pearson"], scores["best"]["pearson"]
-        score, gain = (percentile_interval(x[0], x[1:]) for x in (score_R, score_R - best_R))
-        found[name] = Ensemble(**fitted, score=score, gain=gain)
-    return found
+    weights_N = np.ones(len(values_N)) if weights_N is None else weights_N
+    grid = _Grid(inner_FVN, outer_VN, fold_N, values_N, names, weights_N)
+    return {name: Ensemble(**_run(strategy, grid)) for name, strategy in STRATEGIES.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,6 +145,7 @@ class _Grid:
     fold_N: np.ndarray
     values_N: np.ndarray
     names: Sequence[str]
+    weights_N: np.ndarray
 
     def __post_init__(self) -> None:
         F, V, N = self.inner_FVN.shape
@@ -193,46 +171,56 @@ class _Blend:
         return self.weights_V @ predictions_VN + self.constant
 
 
-Strategy = Callable[[np.ndarray, np.ndarray, np.ndarray], _Blend]
-"""Sees inner_VM, values_M and fold_M: what there is outside one outer fold."""
+Strategy = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], _Blend]
+"""Sees inner_VM, values_M, weights_M and fold_M: what there is outside one outer fold."""
 
 
-def _best(inner_VM: np.ndarray, values_M: np.ndarray, *_, metric: Metric = pearson) -> _Blend:
+def _best(
+    inner_VM: np.ndarray, values_M: np.ndarray, weights_M: np.ndarray, _: np.ndarray
+) -> _Blend:
     """The best cell alone."""
-    return _mean_of([_largest(metric(inner_VM, values_M))], len(inner_VM))
+    return _mean_of([_largest(pearson(inner_VM, values_M, weights_M))], len(inner_VM))
 
 
-def _average_of_best(inner_VM: np.ndarray, values_M: np.ndarray, fold_M: np.ndarray) -> _Blend:
+def _average_of_best(
+    inner_VM: np.ndarray, values_M: np.ndarray, weights_M: np.ndarray, fold_M: np.ndarray
+) -> _Blend:
     """The mean of the k best cells; k is what does best on folds that did not rank the cells."""
     V = len(inner_VM)
     sizes_K = [size for size in SIZES if size <= V] or [V]
     joined_KM = np.empty((len(sizes_K), len(values_M)))
     for fold in np.unique(fold_M):
         out_M = fold_M == fold
-        ranked_V = _ranked(pearson(inner_VM[:, ~out_M], values_M[~out_M]))
+        ranked_V = _ranked(pearson(inner_VM[:, ~out_M], values_M[~out_M], weights_M[~out_M]))
         for place, size in enumerate(sizes_K):
             joined_KM[place, out_M] = inner_VM[ranked_V[:size]][:, out_M].mean(0)
-    k = sizes_K[_largest(pearson(joined_KM, values_M))]
-    return replace(_mean_of(_ranked(pearson(inner_VM, values_M))[:k], V), facts={"k": k})
+    k = sizes_K[_largest(pearson(joined_KM, values_M, weights_M))]
+    ranked_V = _ranked(pearson(inner_VM, values_M, weights_M))
+    return replace(_mean_of(ranked_V[:k], V), facts={"k": k})
 
 
-def _stack(inner_VM: np.ndarray, values_M: np.ndarray, _: np.ndarray) -> _Blend:
+def _stack(
+    inner_VM: np.ndarray, values_M: np.ndarray, weights_M: np.ndarray, _: np.ndarray
+) -> _Blend:
     """Non-negative least squares on standardised predictions (Breiman 1996, Mach Learn 24:49)."""
-    scaler = StandardScaler().fit(inner_VM.T)
-    fitted = LinearRegression(positive=True).fit(scaler.transform(inner_VM.T), values_M)
+    scaler = StandardScaler().fit(inner_VM.T, sample_weight=weights_M)
+    scaled_MV = scaler.transform(inner_VM.T)
+    fitted = LinearRegression(positive=True).fit(scaled_MV, values_M, weights_M)
     weights_V = fitted.coef_ / scaler.scale_
     constant = float(fitted.intercept_ - weights_V @ scaler.mean_)
     return _Blend(weights_V, constant, {"constant": constant})
 
 
-def _pair(inner_VM: np.ndarray, values_M: np.ndarray, _: np.ndarray) -> _Blend:
+def _pair(
+    inner_VM: np.ndarray, values_M: np.ndarray, weights_M: np.ndarray, fold_M: np.ndarray
+) -> _Blend:
     """The two cells whose mean has the largest r, among all pairs.
 
     r of a mean is large where both cells are good and their errors differ: with equal scores and
     variances it is r * sqrt(2 / (1 + correlation of the two)).
     """
     V = len(inner_VM)
-    covariance = np.cov(np.vstack([inner_VM, values_M]))
+    covariance = np.cov(np.vstack([inner_VM, values_M]), aweights=weights_M)
     with_values_V, own_V = covariance[:V, V], covariance.diagonal()[:V]
     variance_VV = own_V[:, None] + own_V + 2 * covariance[:V, :V]
     variance_VV[~np.triu(variance_VV > 1e-12 * own_V.max(), 1)] = np.nan
@@ -240,10 +228,11 @@ def _pair(inner_VM: np.ndarray, values_M: np.ndarray, _: np.ndarray) -> _Blend:
     ratio_VV = (with_values_V[:, None] + with_values_V) / np.sqrt(variance_VV)
     first, second = divmod(_largest(ratio_VV.ravel()), V)
     if first == second:  # no pair has a score
-        return _best(inner_VM, values_M)
+        return _best(inner_VM, values_M, weights_M, fold_M)
     blend = _mean_of([first, second], V)
-    scores = pearson(np.vstack([inner_VM[[first, second]], blend.of(inner_VM)]), values_M).tolist()
-    between = float(pearson(inner_VM[[first]], inner_VM[second])[0])
+    shown = np.vstack([inner_VM[[first, second]], blend.of(inner_VM)])
+    scores = pearson(shown, values_M, weights_M).tolist()
+    between = float(pearson(inner_VM[[first]], inner_VM[second], weights_M)[0])
     names = ("first", "second", "mean", "correlation")
     return replace(blend, facts=dict(zip(names, [*scores, between], strict=True)))
 
@@ -257,19 +246,21 @@ STRATEGIES: Mapping[str, Strategy] = {
 }
 
 
-def _run(strategy: Strategy, grid: _Grid, metric: Metric) -> dict[str, Any]:
+def _run(strategy: Strategy, grid: _Grid) -> dict[str, Any]:
     predictions_N = np.empty(len(grid.values_N))
     members, facts, choosing, untouched = [], [], [], []
     for fold, inner_VN in enumerate(grid.inner_FVN):
         here_N = grid.fold_N == fold
         inner_VM, values_M = inner_VN[:, ~here_N], grid.values_N[~here_N]
-        blend = strategy(inner_VM, values_M, grid.fold_N[~here_N])
+        weights_M = grid.weights_N[~here_N]
+        blend = strategy(inner_VM, values_M, weights_M, grid.fold_N[~here_N])
         predictions_N[here_N] = blend.of(grid.outer_VN[:, here_N])
         weights = zip(grid.names, blend.weights_V.tolist(), strict=True)
         members.append({name: weight for name, weight in weights if weight})
         facts.append(blend.facts)
-        choosing.append(metric(blend.of(inner_VM)[None], values_M)[0])
-        untouched.append(metric(predictions_N[None, here_N], grid.values_N[here_N])[0])
+        choosing.append(pearson(blend.of(inner_VM)[None], values_M, weights_M)[0])
+        there = predictions_N[None, here_N], grid.values_N[here_N], grid.weights_N[here_N]
+        untouched.append(pearson(*there)[0])
     return {
         "predictions_N": predictions_N,
         "members_F": tuple(members),

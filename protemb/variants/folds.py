@@ -27,12 +27,13 @@ def make_folds(
     *,
     identity: float = 0.5,
     cache_dir: Path | None = None,
+    option: str = "folds.count",
 ) -> tuple[np.ndarray, Facts]:
     """Deal the rows out to folds; whole groups go together, except with `random`.
 
     - `protein`: rows of one protein, and of proteins with the same wild type, stay together.
     - `cluster`: so do those of similar wild types, see `protemb.sequences.clusters.find_clusters`.
-    - `group`: as the table's own groups say.
+    - `group`: as the table's own groups say; where it has none, as `protein`.
     - `random`: row by row. Rows of one protein are then on both sides, so that a model which only
       recognises the protein seems to predict: for showing this leak, and for nothing else.
 
@@ -46,6 +47,7 @@ def make_folds(
         seed: of `random`.
         identity: from which on two wild types belong to one cluster.
         cache_dir: where clusters are kept.
+        option: that said how many folds.
 
     Returns:
         fold_N (int64, from 0) and plain facts.
@@ -56,12 +58,14 @@ def make_folds(
     if kind not in KINDS:
         raise ConfigError("folds.kind", kind, f"one of {', '.join(KINDS)}")
     if folds < 2:
-        raise ConfigError("folds.count", folds, "at least 2")
+        raise ConfigError(option, folds, "at least 2")
     group_of_N, facts = fold_groups(kind, table, identity, cache_dir)
     groups = len(np.unique(group_of_N))
     if groups < folds:
         unit = {"random": "rows", "protein": "distinct proteins"}.get(kind, f"{kind}s")
-        raise ConfigError("folds.count", folds, f"at most {groups}, as there are {groups} {unit}")
+        if groups < 2:
+            raise ConfigError("folds.kind", kind, f"another one: there is but one of {unit}")
+        raise ConfigError(option, folds, f"at most {groups}, as there are {groups} {unit}")
     fold_N = np.empty(len(table), np.int64)
     for fold, held_out in enumerate(_parts(kind, group_of_N, folds, seed)):
         fold_N[held_out] = fold
@@ -89,12 +93,12 @@ def fold_groups(
     """The group of each row, and how clusters were found."""
     if kind == "random":
         return np.arange(len(table)), {}
-    if kind == "group":
+    if kind == "group" and (table.groups_N != table.proteins_N).any():
         return table.groups_N, {}
     names_P, protein_of_N = np.unique(table.proteins_N, return_inverse=True)
     wild_types = [table.wild_types[name] for name in names_P.tolist()]
     facts: Facts = {}
-    if kind == "protein":
+    if kind in ("protein", "group"):  # without a column of groups, a group is a protein
         code_of_P = np.unique(wild_types, return_inverse=True)[1]
     else:
         store = TokenStore.from_sequences(zip(names_P.tolist(), wild_types, strict=True))

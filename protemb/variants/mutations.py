@@ -168,6 +168,8 @@ def _substitution(text: str, piece: str) -> Substitution:
         raise MutationError(text, problem)
     else:
         raise MutationError(text, f"got {piece!r}, expected a substitution such as A123G")
+    if len(number) > 9:
+        raise MutationError(text, f"position {number[:12]}... is no place in a protein")
     for residue in (wild, new):
         if residue not in RESIDUES:
             raise MutationError(text, f"{residue} is none of the 20 residues")

@@ -4,7 +4,7 @@ Shape letters: N = rows (one measured variant each).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -64,7 +64,7 @@ class TableSource:
     sequence: str | None = None
     fasta: str | None = None
     lookup: Lookup | None = None
-    covariates: Mapping[str, Mapping[str, str]] | Sequence[str] = field(default_factory=dict)
+    covariates: Mapping[str, Mapping[str, str]] | Sequence[str] | None = None
     weight: str | None = None
     group: str | None = None
     mutation_base: int = 1
@@ -85,12 +85,18 @@ class TableSource:
                 raise ConfigError(f"table.{option}", getattr(self, option), " or ".join(words))
         if self.mutation_base not in (0, 1):
             raise ConfigError("table.mutation_base", self.mutation_base, "0 or 1")
+        if type(self.max_offset) is not int:
+            raise ConfigError("table.max_offset", self.max_offset, "a whole number")
+        if self.lookup is not None and not hasattr(self.lookup, "get"):
+            expected = "{_target_: ..., kind: pdb or uniprot, cache: ...}"
+            raise ConfigError("table.lookup", self.lookup, expected)
         if self.max_offset < 0:
             raise ConfigError("table.max_offset", self.max_offset, "a number of residues, or 0")
         if self.max_offset and self.mutation is None:
             raise ConfigError("table.max_offset", self.max_offset, "0 without a mutation column")
         for option in ("path", "protein"):
-            if not _several(getattr(self, option)):
+            given = getattr(self, option)
+            if not isinstance(given, str | Sequence) or not _several(given):
                 raise ConfigError(f"table.{option}", getattr(self, option), "one at least")
         _covariates(self.covariates)
 
@@ -173,13 +179,15 @@ def _several(names: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def _covariates(
-    given: Mapping[str, Mapping[str, str]] | Sequence[str],
+    given: Mapping[str, Mapping[str, str]] | Sequence[str] | None,
 ) -> dict[str, tuple[str, str]]:
     """Return (column, kind) by name.
 
     Raises:
         ConfigError: A kind is not said, or is none of the two; or there is an unknown option.
     """
+    if given is None:
+        return {}
     if isinstance(given, str):
         raise ConfigError("table.covariates", given, "a list of columns, or a mapping")
     if not isinstance(given, Mapping):

@@ -12,6 +12,7 @@ from protemb.sequences.tables import read_table, require_columns
 from protemb.variants.mutations import Mutation
 
 EXAMPLES = 20  # rows that a report shows for each reason
+LARGEST = 1e18  # squares of it still fit into float32
 # What tables write where a number is missing; no text column is read this way.
 NO_NUMBER = {"", "nan", "na", "n/a", "null", "none"}
 
@@ -188,6 +189,6 @@ def _number(
         number = float(text)
     except ValueError:
         raise place.error(f"column {column!r} is {text!r}, expected a number") from None
-    if not math.isfinite(number):
-        raise place.error(f"column {column!r} is {text!r}, expected a finite number")
+    if not abs(number) <= LARGEST:
+        raise place.error(f"column {column!r} is {text!r}, expected a finite number of usual size")
     return number

@@ -90,8 +90,8 @@ def _inner_folds(
         raise ConfigError(
             "regressor",
             word,
-            "another one: its strength is chosen between groups, and all "
-            "training rows are of one group",
+            "another one, or more folds (folds.count, nested): its strength is chosen between "
+            "groups, and all training rows are of one group",
         )
     splitter = GroupKFold(min(INNER_FOLDS, groups))
     for inner, held_out in splitter.split(X_NX, groups=groups_N):

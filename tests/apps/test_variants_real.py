@@ -1,4 +1,4 @@
-"""The grid on measured ΔΔG with published weights: the known facts, and every experiment we name."""
+"""The grid on measured ΔΔG with published weights: the known facts, every named experiment."""
 
 import csv
 import gzip

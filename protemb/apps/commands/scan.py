@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from protemb.apps.commands.arguments import progress_bar
+from protemb.apps.commands.arguments import count, progress_bar
 from protemb.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def add(commands: Any) -> None:
         "(1e-6, say); default: exact",
     )
     scan.add_argument("--weights", help="where the encoder's weights are now, if they were moved")
-    scan.add_argument("--residues", type=int, default=32_768, help="budget of one batch")
+    scan.add_argument("--residues", type=count, default=32_768, help="budget of one batch")
     scan.add_argument("--device", default="cpu", help="cpu, cuda, ... (default: cpu)")
     scan.set_defaults(run=scan_protein)
 
@@ -89,7 +89,7 @@ def scan_protein(options: argparse.Namespace) -> None:
             covariates=covariates,
             tolerance=options.tolerance,
             residues=options.residues,
-            progress=lambda count: bar.advance(task, count),
+            progress=lambda done: bar.advance(task, done),
         )
     _write(output, sequence, scores_LA)
     name = model.facts["table"]["name"]

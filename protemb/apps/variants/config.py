@@ -76,6 +76,8 @@ def check(values: Mapping[str, Any]) -> None:
             raise ConfigError(name, values[name], "no such option")
     _check_given(values)
     for group, known_keys in KNOWN.items():
+        if not isinstance(values[group], Mapping):
+            raise ConfigError(group, values[group], f"options such as {group}.{known_keys[0]}")
         for name in values[group]:
             if name not in known_keys:
                 raise ConfigError(f"{group}.{name}", values[group][name], "no such option")
@@ -91,6 +93,11 @@ def check(values: Mapping[str, Any]) -> None:
         words(values[option], option)
     if values["level"] is not None:
         words(values["level"], "level")
+    count, identity = values["folds"]["count"], values["folds"]["identity"]
+    if type(count) is not int or count < 2:
+        raise ConfigError("folds.count", count, "a whole number from 2 on")
+    if type(identity) not in (int, float) or not 0 < identity <= 1:
+        raise ConfigError("folds.identity", identity, "a share above 0, at most 1")
     _check_encoders(values["encoders"])
     for path, node in target_nodes(values):
         unknown = unknown_options(node)
@@ -122,5 +129,11 @@ def _check_encoders(encoders: Any) -> None:
         if "weights" in node and not isinstance(node["weights"], str):
             expected = "a converted model, a run folder or a checkpoint"
             raise ConfigError(f"{where}.weights", node["weights"], expected)
+        network = node.get("network", {"_target_": ""})
+        if not isinstance(network, Mapping) or "_target_" not in network:
+            raise ConfigError(f"{where}.network", network, "an encoder with its _target_")
+        seed = node.get("seed", 0)
+        if type(seed) is not int or seed < 0:
+            raise ConfigError(f"{where}.seed", seed, "a whole number from 0 on")
         if node.get("levels") is not None:
             words(node["levels"], f"{where}.levels")

@@ -11,7 +11,7 @@ import numpy as np
 
 from protemb.apps.variants.antisymmetry import Antisymmetry, antisymmetry
 from protemb.apps.variants.plan import BASELINE, Planned
-from protemb.apps.variants.scoring import Contrast, Scorer, contrasts, interval, metrics_of
+from protemb.apps.variants.scoring import LEVEL, Contrast, Scorer, contrasts, interval, metrics_of
 from protemb.intervals import Interval
 from protemb.variants.ensembles import Choice, Ensemble, choose, ensembles
 from protemb.variants.table import VariantTable
@@ -36,6 +36,21 @@ class Leak:
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
         return {name: getattr(self, name).as_dict() for name in ("random", "identity", "rows")}
+
+
+@dataclass(frozen=True, eq=False)
+class Joined:
+    """Cells joined by one strategy.
+
+    Attributes:
+        made: honest predictions, and what was chosen.
+        score: of them.
+        gain: score minus that of the strategy `best`.
+    """
+
+    made: Ensemble
+    score: Interval
+    gain: Interval
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +85,7 @@ class Outcome:
     fold_facts: Mapping[str, object]
     leak: Leak | None = None
     choice: Choice | None = None
-    joined: Mapping[str, Ensemble] | None = None
+    joined: Mapping[str, Joined] | None = None
 
     @property
     def metric(self) -> str:
@@ -133,7 +148,7 @@ def score_grid(
             _by_rows(table, values).estimate(predictions[BASELINE], metrics[0]),
         )
         leak = Leak(*(interval(each, metrics[0]) for each in flattered))
-    choice, joined = _nested(values, table, units_N, nested)
+    choice, joined = _nested(scorer, nested)
     return Outcome(
         values=values,
         table=table,
@@ -181,18 +196,25 @@ def _protein_means(table: VariantTable, fold_SN: np.ndarray) -> np.ndarray:
 
 
 def _nested(
-    values: Mapping[str, Any],
-    table: VariantTable,
-    units_N: np.ndarray,
+    scorer: Scorer,
     nested: tuple[Mapping[str, Arrays], np.ndarray] | None,
-) -> tuple[Choice | None, Mapping[str, Ensemble] | None]:
+) -> tuple[Choice | None, Mapping[str, Joined] | None]:
     if nested is None:
         return None, None
     found, fold_N = nested
+    table = scorer.table
     assert table.values_N is not None
     names = list(found)
     inner_FVN = np.stack([found[name]["inner"] for name in names], axis=1)
     outer_VN = np.stack([found[name]["outer"] for name in names])
     arrays = (inner_FVN, outer_VN, fold_N, table.values_N)
-    joined = ensembles(*arrays, units_N, names, replicates=values["replicates"])
-    return choose(*arrays, names), joined
+    rows = {"weights_N": table.weights_N}
+    made = ensembles(*arrays, names, **rows)
+    estimates = {
+        name: scorer.estimate(each.predictions_N[None], "pearson") for name, each in made.items()
+    }
+    best = estimates["best"]
+    return choose(*arrays, names, **rows), {
+        name: Joined(made[name], interval(own, "pearson"), (own - best).interval(LEVEL)[0])
+        for name, own in estimates.items()
+    }

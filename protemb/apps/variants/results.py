@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from rich.markup import escape
 from rich.table import Table
 
 from protemb.apps.results import console
@@ -67,15 +68,17 @@ def _nested_facts(outcome: Outcome) -> dict[str, Any] | None:
     return {
         "folds": len(choice.names_F),
         "chosen": list(choice.names_F),
-        "choosing": choice.choosing,
-        "honest": choice.honest,
-        "naive": {"name": choice.naive_name, "score": choice.naive},
+        **dict(zip(("choosing", "honest"), _finite([choice.choosing, choice.honest]), strict=True)),
+        "naive": {"name": choice.naive_name, "score": _finite([choice.naive])[0]},
         "strategies": {
             name: {
                 "score": each.score.as_dict(),
                 "gain": each.gain.as_dict(),
-                "members": [dict(members) for members in each.members_F],
-                "facts": [dict(facts) for facts in each.facts_F],
+                "members": [dict(members) for members in each.made.members_F],
+                "facts": [
+                    dict(zip(facts, _finite(list(facts.values())), strict=True))
+                    for facts in each.made.facts_F
+                ],
             }
             for name, each in joined.items()
         },
@@ -151,8 +154,8 @@ def print_outcome(outcome: Outcome, folder: Path) -> None:
         contrast = outcome.contrasts.get(name)
         table.add_row(
             name + (" *" if contrast and contrast.marked else ""),
-            str(outcome.score(name)),
-            str(contrast.difference) if contrast else "",
+            escape(str(outcome.score(name))),
+            escape(str(contrast.difference)) if contrast else "",
             f"{contrast.p_holm:.3g}" if contrast else "",
             f"{outcome.scores[name][other].value:.3f}",
             style="bold" if name == BASELINE else None,

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from protemb.apps.commands.arguments import counted_progress
 from protemb.apps.config import build, plain
 from protemb.apps.runs import RunFolder, code_key, cores, record_refusal
-from protemb.apps.variants.config import check
+from protemb.apps.variants.config import check, words
 from protemb.apps.variants.encoders import GridEncoder, encoder_key, open_encoder
 from protemb.apps.variants.fits import Task
 from protemb.apps.variants.outcome import Arrays, Outcome, score_grid
@@ -67,12 +67,12 @@ def run(cfg: DictConfig) -> float:
     open_device(values["device"])
     table = load_table(values)
     values["regressor"] = _regressor(values, table)
-    if values["augment"] and (table.values_N is None or not table.has_mutations):
-        raise ConfigError("augment", True, "false: reverses are of mutations with values")
+    _check_table(values, table)
     encoders = {
         name: open_encoder(name, node, values["level"], values["device"])
         for name, node in values["encoders"].items()
     }
+    _check_level(values, encoders)
     folder = RunFolder(Path(values["out_dir"]), _run_key(values, table, encoders))
     done = folder.finished() if values["resume"] == "auto" else None
     if done is not None:
@@ -96,16 +96,28 @@ def run(cfg: DictConfig) -> float:
 def load_table(values: Mapping[str, Any]) -> VariantTable:
     """Read the table that the config names; where a file is missing, say how to get it."""
     try:
-        table = build(values["table"]["source"]).load()
+        return build(values["table"]["source"]).load()
     except InputError as error:
         hint = values["table"]["hint"]
         if hint is None or Path(error.source).exists():
             raise
         raise InputError(error.source, f"{error.problem} ({hint})") from error
-    found = table.values_N if table.values_N is not None else table.labels_N
-    if (found == found[0]).all():
-        raise ConfigError("table", values["table"]["name"], "more than one value among its rows")
-    return table
+
+
+def _check_table(values: Mapping[str, Any], table: VariantTable) -> None:
+    """Refuse what a table cannot answer."""
+    if values["augment"] and (table.values_N is None or not table.has_mutations):
+        raise ConfigError("augment", True, "false: only values of mutations have reverses")
+    if table.values_N is not None and np.ptp(table.values_N) == 0:
+        raise ConfigError("table", values["table"]["name"], "values that are not all the same")
+
+
+def _check_level(values: Mapping[str, Any], encoders: Mapping[str, GridEncoder]) -> None:
+    """Refuse a level that no encoder has; controls would quietly keep their own."""
+    known = {level for found in encoders.values() for level in found.encoder.levels}
+    for level in words(values["level"], "level") if values["level"] is not None else ():
+        if level not in known:
+            raise ConfigError("level", level, f"one of {', '.join(sorted(known))}")
 
 
 def _regressor(values: Mapping[str, Any], table: VariantTable) -> str:
@@ -153,7 +165,7 @@ def _compute(
     if numbers and options["kind"] != "random":
         random_SN, _ = folds("random", options["count"])
     if numbers and values["nested"] and len(cells) > 1:
-        nested_N = folds(options["kind"], values["nested"])[0][0]
+        nested_N = folds(options["kind"], values["nested"], "nested")[0][0]
     # Random folds keep nothing together; rows of a protein are alike all the same.
     unit = "protein" if options["kind"] == "random" else options["kind"]
     cache = Path(values["paths"]["cache"])
@@ -175,12 +187,16 @@ def _compute(
 
 
 def _folds(
-    values: Mapping[str, Any], table: VariantTable, kind: str, count: int
+    values: Mapping[str, Any],
+    table: VariantTable,
+    kind: str,
+    count: int,
+    option: str = "folds.count",
 ) -> tuple[np.ndarray, Mapping[str, object]]:
     """Folds of each seed; those by protein are the same for all."""
     cache, identity = Path(values["paths"]["cache"]), values["folds"]["identity"]
     made = [
-        make_folds(kind, table, count, seed, identity=identity, cache_dir=cache)
+        make_folds(kind, table, count, seed, identity=identity, cache_dir=cache, option=option)
         for seed in values["seeds"]
     ]
     return np.stack([fold_N for fold_N, _ in made]), made[0][1]

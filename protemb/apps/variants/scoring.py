@@ -97,6 +97,9 @@ class Scorer:
         units_N = _at_most(units_N, MOST_UNITS)
         self.unit_of_N, weights_RG = bootstrap_weights(units_N, replicates=replicates, seed=0)
         self.units = int(self.unit_of_N.max()) + 1
+        pairs = zip(table.proteins_N.tolist(), self.unit_of_N.tolist(), strict=True)
+        # Sites of a protein, say: then no draw of units is one of whole proteins.
+        self.parted = len(set(pairs)) > len(set(table.proteins_N.tolist()))
         ones_G = np.ones((1, self.units))
         # All groups, then replicates, then all groups but one.
         self.weights_RG = np.concatenate([ones_G, weights_RG, ones_G - np.eye(self.units)])
@@ -120,6 +123,8 @@ class Scorer:
         Predictions that are all equal rank nothing: their correlation counts as 0.
         """
         weights_RG = self.weights_RG
+        if metric.startswith("protein_") and self.parted:
+            return self._estimate(np.full((len(predicted_SN), len(weights_RG)), np.nan))
         if metric in CORRELATIONS and (predicted_SN == predicted_SN[:, :1]).all():
             return self._estimate(np.zeros((len(predicted_SN), len(weights_RG))))
         if metric in SLOW:
@@ -241,7 +246,7 @@ def contrasts(estimates: Mapping[str, Estimate], baseline: Estimate) -> dict[str
     results = {}
     for q, name in enumerate(names):
         factor = max(counted - min(int(rank_Q[q]), held), 1)
-        wide = differences[q].interval(1 - (1 - LEVEL) / factor)[0]
+        wide = differences[q].interval(1 - (1 - LEVEL) / factor, shape=LEVEL)[0]
         results[name] = Contrast(found[q][0], wide, float(p_Q[q]), float(corrected_Q[q]))
     return results
 

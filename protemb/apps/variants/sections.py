@@ -27,6 +27,7 @@ from protemb.apps.variants.plan import BASELINE
 from protemb.apps.variants.scoring import metrics_of
 from protemb.apps.variants.verdict import base_words, metric_name
 from protemb.regression_scores import LEAST_ROWS, per_group_scores
+from protemb.variants.ensembles import Ensemble
 
 
 def cells_section(outcome: Outcome, figures: Path) -> Section:
@@ -111,7 +112,12 @@ def choice_section(outcome: Outcome, figures: Path) -> Section | None:
     shown = {name: name.replace("_", " ") for name in joined}
     path = choice_figure(
         [
-            (shown[name], each.choosing_F.tolist(), each.untouched_F.tolist(), each.score.value)
+            (
+                shown[name],
+                each.made.choosing_F.tolist(),
+                each.made.untouched_F.tolist(),
+                each.score.value,
+            )
             for name, each in joined.items()
         ],
         figures / "choice.svg",
@@ -129,10 +135,10 @@ def choice_section(outcome: Outcome, figures: Path) -> Section | None:
         tuple(
             (
                 shown[name],
-                _mean(each.choosing_F),
+                _mean(each.made.choosing_F),
                 each.score,
                 None if name == "best" else each.gain,
-                _members([list(members) for members in each.members_F]),
+                _members([list(members) for members in each.made.members_F]),
             )
             for name, each in joined.items()
         ),
@@ -160,6 +166,10 @@ def choice_section(outcome: Outcome, figures: Path) -> Section | None:
 def _mean(scores_F: np.ndarray) -> float | None:
     """Of the folds that have a score; a stack that gives no cell any weight has none."""
     return float(np.nanmean(scores_F)) if not np.isnan(scores_F).all() else None
+
+
+def _both(made: Ensemble) -> tuple[list[float], list[float]]:
+    return made.choosing_F.tolist(), made.untouched_F.tolist()
 
 
 def _members(chosen: list[list[str]]) -> str:

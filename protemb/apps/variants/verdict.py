@@ -11,6 +11,10 @@ from protemb.variants.table import VariantTable
 NAMES = {"pearson": "Pearson's r", "balanced_accuracy": "balanced accuracy"}
 
 
+SMALL = 1e-6
+"""Gains below it are rounding."""
+
+
 def verdict(outcome: Outcome) -> tuple[str, ...]:
     """The sentences, the most important first."""
     said = [_cells(outcome), *_controls(outcome), *_choice(outcome), *_leak(outcome)]
@@ -97,9 +101,9 @@ def _choice(outcome: Outcome) -> list[str]:
 
 
 def _against(gain: Interval) -> str:
-    if gain.low > 0:
+    if gain.low > SMALL:
         return f"above by {gain}"
-    if gain.high < 0:
+    if gain.high < -SMALL:
         return f"below by {Interval(-gain.value, -gain.high, -gain.low)}"
     return f"no difference is shown ({gain}) to"
 
