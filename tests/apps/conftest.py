@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from protemb.apps.config import register_schema
@@ -105,8 +106,13 @@ def grid_config(grid_options: Callable[..., list[str]]) -> Callable[..., DictCon
     def make(root: Path, *overrides: str, name: str = "run") -> DictConfig:
         own = [f"out_dir={root / 'runs' / name}", "choices={}", "overrides=[]"]
         options = [*grid_options(*overrides), f"paths.root={root}", *own]
-        with initialize_config_dir(str(ROOT / "conf" / "variants"), version_base="1.3"):
-            return compose("variants", overrides=options)
+        # Hydra has one place for the folder in use, which `composed` may hold.
+        other, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None
+        try:
+            with initialize_config_dir(str(ROOT / "conf" / "variants"), version_base="1.3"):
+                return compose("variants", overrides=options)
+        finally:
+            GlobalHydra.instance().hydra = other
 
     return make
 

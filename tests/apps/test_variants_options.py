@@ -100,7 +100,7 @@ def refused(grid_config, run_grid, tmp_path, monkeypatch, capsys):
             "folds.count=9",
             "folds.count: got 9, expected at most 8, as there are 8 distinct protein",
         ),
-        ("folds.count=1", "folds.count: got 1, expected at least 2"),
+        ("folds.count=1", "folds.count: got 1, expected a whole number from 2 on"),
         ("folds.kind=family", "folds.kind: got 'family', expected one of protein, cluster, group"),
         ("+folds.seed=1", "folds.seed: got 1, expected no such option"),
         ("nested=2", "nested: got 2, expected a whole number from 3 on"),
