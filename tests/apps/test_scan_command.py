@@ -18,7 +18,6 @@ from protemb.apps.variants.fitted import load_fitted
 from protemb.models.encoders import RecurrentEncoder
 from protemb.sequences.alphabet import AA21
 from protemb.sequences.amino_acids import RESIDUES
-from protemb.variants.features import cell_features
 from protemb.variants.mutations import Mutation
 
 SEQUENCE = "MKVLAGIWTYRED"
@@ -110,7 +109,8 @@ def expected_scores(folder, sequence, struc=None):
             if new == old:
                 continue
             variant = pooled(sequence[:place] + new + sequence[place + 1 :], place)
-            features = cell_features(wild[None], variant[None], model.cell.features)
+            both = model.cell.features == "concatenated"
+            features = (np.concatenate([wild, variant]) if both else variant - wild)[None]
             name = f"{old}{place + 1}{new}"
             covariates = {"struc": np.array([struc[place]])}
             if old == "X":  # no mutation can be written from X, and its base has no old residue
