@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from playwright.sync_api import Browser, sync_playwright
 
 # A busy machine is not a defect: time limits are the test runner's.
 settings.register_profile("protemb", deadline=None)
@@ -36,6 +38,32 @@ def reference() -> Path:
     if os.environ.get("CI"):
         pytest.fail(f"PROTEMB_REFERENCE: got {folder!r}, expected the folder of the references")
     pytest.skip("set PROTEMB_REFERENCE to the folder of the references")
+
+
+@pytest.fixture(scope="session")
+def program() -> Callable[[str], str]:
+    """Path of a program that is no Python package; CI must have it, a user need not."""
+
+    def find(name: str) -> str:
+        path = shutil.which(name)
+        if path:
+            return path
+        if os.environ.get("CI"):
+            pytest.fail(f"got no program {name} on PATH, expected it in CI")
+        pytest.skip(f"the program {name} is not on PATH")
+
+    return find
+
+
+@pytest.fixture(scope="module")
+def browser(program: Callable[[str], str]) -> Iterator[Browser]:
+    """Chromium without a screen."""
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=program("chromium"), args=["--no-sandbox"]
+        )
+        yield chromium
+        chromium.close()
 
 
 # A local file server whose answers a test writes down, one per request.

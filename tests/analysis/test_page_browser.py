@@ -1,12 +1,9 @@
 """The page as a reader meets it, in a real browser: Chromium without a screen."""
 
-import os
 import re
-import shutil
 
 import numpy as np
 import pytest
-from playwright.sync_api import sync_playwright
 
 from protemb.analysis.canvas import COLOURS, canvas
 from protemb.analysis.document import (
@@ -23,23 +20,10 @@ from protemb.analysis.document import (
 from protemb.analysis.page import write_page
 from protemb.intervals import Interval
 
-CHROMIUM = shutil.which("chromium")
 HOSTILE = "\"'><script>window.canary=1</script><img src=x onerror=window.canary=1><b>&amp;bold</b>"
 POINT = ".scatterlayer .point"
 M = 1300
 HOSTS = ["avian", "human", "swine", "equine"]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        if os.environ.get("CI"):
-            pytest.fail("chromium is not installed, and CI must have it")
-        pytest.skip("the page's tests need chromium")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import pytest
 from hydra.errors import ConfigCompositionException
 
 from protemb.apps.config import check, plain, unknown_options
+from protemb.apps.variants.config import check as check_grid
 from protemb.errors import ConfigError
 from protemb.targets import target_nodes
 
@@ -13,7 +14,13 @@ CONF = Path(__file__).parents[2] / "conf"
 FILES = sorted(
     (path.parent.name, path.stem)
     for path in CONF.glob("*/*.yaml")
-    if path.parent.name not in ("hydra",)
+    # variants.py has a root of its own there.
+    if path.parent.name not in ("hydra", "variants")
+)
+GRID_FILES = sorted(
+    (path.parent.name, path.stem)
+    for path in CONF.glob("variants/*/*.yaml")
+    if path.parent.name != "hydra"
 )
 # What a file leaves open for the user.
 OPEN = {
@@ -21,12 +28,24 @@ OPEN = {
     ("data", "table"): ["data.source.path=x.csv"],
     ("split", "time"): ["split.train_until=2010", "split.validation_until=2015"],
 }
+GRID_OPEN = {
+    ("table", "csv"): ["table.source.path=x.csv"],
+    ("table", "labels"): ["table.source.path=x.csv"],
+    ("encoders", "one"): ["encoders.model.weights=models/x"],
+}
 
 
 @pytest.mark.parametrize(("group", "name"), FILES)
 def test_every_choice_composes_and_fits_its_classes(composed, group, name):
     values = plain(composed(f"{group}={name}", *OPEN.get((group, name), [])))
     check(values)
+    assert list(target_nodes(values))
+
+
+@pytest.mark.parametrize(("group", "name"), GRID_FILES)
+def test_every_choice_of_a_grid_composes_and_fits_its_classes(grid_config, tmp_path, group, name):
+    values = plain(grid_config(tmp_path, f"{group}={name}", *GRID_OPEN.get((group, name), [])))
+    check_grid(values)
     assert list(target_nodes(values))
 
 

@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,13 +13,11 @@ from types import SimpleNamespace
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from playwright.sync_api import sync_playwright
 
 from protemb.apps.variants.config import register_schema
 from protemb.variants.demo import DemoTable
 
 ROOT = Path(__file__).parents[2]
-CHROMIUM = shutil.which("chromium")
 slow = pytest.mark.slow
 HOSTILE = "\"'><script>window.canary=1</script><img src=x onerror=window.canary=1>$_{"
 
@@ -216,18 +213,6 @@ def test_groups_weights_and_what_is_left_out(run_grid, tmp_path, capsys):
     covariance = np.cov(value, baseline, aweights=weights)
     r = covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1])
     assert record["scores"]["baseline"]["pearson"]["value"] == pytest.approx(r)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        if os.environ.get("CI"):
-            pytest.fail("chromium is not installed, and CI must have it")
-        pytest.skip("the page's test needs chromium")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 def test_the_page_opens_and_names_are_never_markup(run_grid, browser, tmp_path):

@@ -212,8 +212,8 @@ def test_the_cluster_split_joins_records_of_a_sequence(tmp_path: Path, fake_mmse
     assert split.parameters["clusters"] == split.parameters["groups"] == len(set(lengths))
 
 
-@pytest.mark.skipif(shutil.which("mmseqs") is None, reason="the program mmseqs is not on PATH")
-def test_the_real_mmseqs_finds_near_relatives(families):
+def test_the_real_mmseqs_finds_near_relatives(families, program):
+    program("mmseqs")
     store, _ = families
     cluster_of_S, facts = find_clusters(store, "mmseqs", 0.8)
     assert same_partition(cluster_of_S, near_duplicates(store, 0.8))

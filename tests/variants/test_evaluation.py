@@ -2,8 +2,6 @@
 
 import csv
 import gzip
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +19,6 @@ from protemb.variants.evaluation import (
 from protemb.variants.regressors import class_probabilities, fit_classifier, fit_regressor
 
 N, F = 60, 5
-FIREPROT = Path(os.environ.get("PROTEMB_DATA", "")) / "fireprotdb_ddg/fireprot_seed_columns.csv.gz"
 
 
 @pytest.fixture
@@ -225,10 +222,10 @@ def test_labels_are_predicted_in_the_same_way(rows, word):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not FIREPROT.is_file(), reason="needs fireprotdb_ddg below PROTEMB_DATA")
-def test_the_known_baseline_of_fireprotdb_comes_out():
+def test_the_known_baseline_of_fireprotdb_comes_out(real_data):
     """Pooled r about 0.33 under GroupKFold(10) by protein, for one-hots alone."""
-    with gzip.open(FIREPROT, "rt", encoding="utf-8") as file:
+    path = real_data / "fireprotdb_ddg" / "fireprot_seed_columns.csv.gz"
+    with gzip.open(path, "rt", encoding="utf-8") as file:
         table = list(csv.DictReader(file))
     proteins_N = np.array([row["protein"] for row in table])
     target_N = np.array([float(row["ddG"]) for row in table])
