@@ -32,6 +32,8 @@ def main(cfg: DictConfig) -> float | None:
 
     # Lightning calls torch's pytree by a deprecated name, and advertises; neither is the user's.
     warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*")
+    # On a cluster's login node it recommends srun, also for what needs one process.
+    warnings.filterwarnings("ignore", "The `srun` command is available")
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     sweeping = HydraConfig.get().mode is RunMode.MULTIRUN
     try:
