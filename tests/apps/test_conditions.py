@@ -1,15 +1,13 @@
 """What a run is trained and scored on: a share of the data, shuffled residues, left-out values."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import balanced_accuracy_score
+from started import Started
 
 from protemb.apps.config import CHOICES, build
 from protemb.errors import ConfigError
@@ -130,18 +128,16 @@ def test_the_matched_network_is_as_large_as_the_lstm(composed):
 @pytest.mark.slow
 def test_the_question_is_one_command(tmp_path):
     """A sweep of experiment=question ends with its report; `protemb report` says the same."""
-    command = [sys.executable, str(ROOT / "train.py"), "experiment=question"]
+    command = [str(ROOT / "train.py"), "experiment=question"]
     command += ["network=question_mean,question_lstm", "split=unique,group", "seed=0,1"]
     command += ["trainer=cpu", "task.hidden=4"]
     command += ["data.source.sequences_per_host=40", "trainer.max_epochs=1", "replicates=20"]
     command += [f"hydra.sweep.dir={tmp_path / 'sweep'}", "trainer.enable_progress_bar=false"]
-    environment = os.environ | {"PROTEMB_HOME": str(tmp_path)}
-    done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    process = Started(*command, cwd=tmp_path, environment={"PROTEMB_HOME": str(tmp_path)})
+    out, err = process.communicate()
+    assert process.returncode == 0, err
     assert (tmp_path / "sweep" / "report.html").exists()
-    told = " ".join(done.stdout[done.stdout.index("Report: ") :].split())
+    told = " ".join(out[out.index("Report: ") :].split())
     for sentence in json.loads((tmp_path / "sweep" / "report.json").read_text())["verdict"]:
         assert " ".join(sentence.split()) in told
     assert len(list((tmp_path / "sweep").glob("*/predictions.parquet"))) == 8

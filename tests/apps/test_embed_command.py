@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from started import Started
 
 from protemb import cli
 from protemb.models.loading import load_model
@@ -148,10 +148,8 @@ def test_killed_anywhere_it_goes_on_to_the_same_bytes(embed, model, fasta, tmp_p
     whole, _ = embed(*more, name="whole.h5")
     output = tmp_path / "killed.h5"
     command = ["embed", model, fasta, "-o", output, "--residues", "900", *more]
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(batches), *map(str, command)], capture_output=True
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    process = Started("-c", KILLED, batches, *command)
+    assert process.wait() == -signal.SIGKILL, process.said()
     assert not output.exists() and work_folder(output).is_dir()
     output, said = embed(*more, name="killed.h5")
     assert ("Continuing" in said.out) == (batches > 0)
@@ -165,12 +163,10 @@ def test_killed_at_random_moments(embed, model, fasta, tmp_path):
     whole, _ = embed(name="whole.parquet")
     rng = np.random.default_rng(int(os.environ.get("PYTEST_XDIST_TESTRUNUID", "0")[:6], 16))
     output = tmp_path / "killed.parquet"
-    command = [sys.executable, "-m", "protemb.cli", "embed", model, fasta, "-o", output]
-    for _ in range(6):
-        process = subprocess.Popen(
-            [*map(str, command), "--residues", "900"], stdout=subprocess.DEVNULL
-        )
-        time.sleep(rng.uniform(0.5, 3.5))
+    command = ["protemb.cli", "embed", model, fasta, "-o", output, "--residues", "900"]
+    for _ in range(12):
+        process = Started(*command)
+        time.sleep(rng.uniform(0.1, 1.5))
         process.kill()
         process.wait()
     output, _ = embed(name="killed.parquet")
@@ -181,7 +177,7 @@ def test_damaged_rows_are_computed_again(embed, model, fasta, tmp_path):
     whole, _ = embed(name="whole.h5")
     output = tmp_path / "damaged.h5"
     command = ["embed", model, fasta, "-o", output, "--residues", "900"]
-    subprocess.run([sys.executable, "-c", KILLED, "5", *map(str, command)], capture_output=True)
+    assert Started("-c", KILLED, 5, *command).wait() == -signal.SIGKILL
     rows = work_folder(output) / "rows"
     damaged = bytearray(rows.read_bytes())
     damaged[len(damaged) // 2] ^= 1
@@ -193,7 +189,7 @@ def test_damaged_rows_are_computed_again(embed, model, fasta, tmp_path):
 def test_what_other_options_left_is_not_used(embed, model, fasta, tmp_path):
     output = tmp_path / "vectors.h5"
     command = ["embed", model, fasta, "-o", output, "--residues", "900", "--pooling", "max"]
-    subprocess.run([sys.executable, "-c", KILLED, "5", *map(str, command)], capture_output=True)
+    assert Started("-c", KILLED, 5, *command).wait() == -signal.SIGKILL
     output, said = embed()
     assert "Continuing" not in said.out
     assert VectorTable.read(output).attributes["pooling"] == "mean"
@@ -397,8 +393,7 @@ def test_a_kill_while_writing_leaves_nothing_for_ever(embed, model, fasta, tmp_p
         "VectorWriter as W; W._write = lambda *_: os.kill(os.getpid(), 9); cli.main(sys.argv[1:])"
     )
     command = ["embed", model, fasta, "-o", output, "--residues", "900"]
-    done = subprocess.run([sys.executable, "-c", code, *map(str, command)], capture_output=True)
-    assert done.returncode == -signal.SIGKILL
+    assert Started("-c", code, *command).wait() == -signal.SIGKILL
     embed()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["proteins.fasta", "vectors.h5"]
 

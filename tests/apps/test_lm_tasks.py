@@ -2,14 +2,13 @@
 
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from started import Started
 
 from protemb.cli import main
 from protemb.errors import ConfigError, InputError
@@ -358,15 +357,10 @@ def test_bad_input_is_one_line(pretrain, fasta, tmp_path):
 @pytest.mark.slow
 def test_the_command_prints_one_line_for_the_wrong_encoder(tmp_path, fasta):
     options = ["task=lm", "encoder=cnn", "data=sequences", f"data.source.path={fasta}"]
-    done = subprocess.run(
-        [sys.executable, "train.py", *options, f"paths.root={tmp_path}"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert "encoder: got 'ConvolutionEncoder'" in done.stderr
+    process = Started("train.py", *options, f"paths.root={tmp_path}")
+    _, err = process.communicate()
+    assert process.returncode == 2 and err.count("\n") == 1
+    assert "encoder: got 'ConvolutionEncoder'" in err
     assert not list(tmp_path.glob("runs/**/result.json"))
 
 
@@ -377,15 +371,9 @@ def test_two_processes_give_the_result_of_one(pretrain, tmp_path, fasta, task):
     one = pretrain(*task, "optimizer.lr=0.001")
     ddp = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
     options = [item for item in options if item != "trainer=cpu"]
-    done = subprocess.run(
-        [sys.executable, "train.py", *options, *ddp, f"paths.root={tmp_path / 'ddp'}"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=170,
-    )
-    assert done.returncode == 0, done.stderr
+    process = Started("train.py", *options, *ddp, f"paths.root={tmp_path / 'ddp'}")
+    _, err = process.communicate(timeout=170)
+    assert process.returncode == 0, err
     (two,) = [path.parent for path in (tmp_path / "ddp").glob("runs/**/result.json")]
     first, second = _predictions(one), _predictions(two)
     for name in ("id", "residues", "loss(unigram)"):

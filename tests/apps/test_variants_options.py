@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from started import Started
 
 from protemb.apps.variants.config import register_schema
 from protemb.variants.demo import DemoTable
@@ -248,16 +248,7 @@ def test_the_page_opens_and_names_are_never_markup(run_grid, browser, tmp_path):
 
 
 def start(root, *options):
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    return subprocess.Popen(
-        [sys.executable, "variants.py", *options, f"paths.root={root}"],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    return Started("variants.py", *options, f"paths.root={root}")
 
 
 def finish(process):

@@ -2,8 +2,6 @@
 
 import fcntl
 import signal
-import subprocess
-import sys
 from itertools import product
 from pathlib import Path
 from threading import Thread
@@ -13,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from started import Started
 
 from protemb.errors import ConfigError, UnknownResidue
 from protemb.models.encoders import ConvolutionEncoder, RecurrentEncoder, TableEncoder
@@ -282,15 +281,13 @@ def test_a_killed_process_goes_on(table, tmp_path):
     embed_variants(encoder, AA21, table, WANTED, tmp_path / "a", residues=100)
     (expected,) = (tmp_path / "a").glob("*/rows")
     here = str(Path(__file__).parent)
-    command = [sys.executable, "-c", CHILD, here, str(tmp_path / "b")]
-    assert subprocess.run([*command, "4"]).returncode == -signal.SIGKILL
+    command = ["-c", CHILD, here, tmp_path / "b"]
+    assert Started(*command, 4).wait() == -signal.SIGKILL
     (rows,) = (tmp_path / "b").glob("*/rows")
     first, whole = rows.read_bytes(), expected.read_bytes()
     assert 0 < len(first) < len(whole) and whole.startswith(first)
-    running = [subprocess.Popen([*command, "-1"], stderr=subprocess.PIPE) for _ in range(2)]
-    for process in running:
-        _, said = process.communicate()
-        assert process.returncode == 0, said.decode()
+    for process in [Started(*command, -1) for _ in range(2)]:
+        assert process.wait() == 0, process.said()
     assert rows.read_bytes() == whole
 
 
