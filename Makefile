@@ -9,16 +9,20 @@ CONSTRAINTS := -c constraints.txt
 ARGS :=
 
 BIN := $(VENV)/bin
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 INSTALL := $(BIN)/python -m pip install -q $(CONSTRAINTS)
 # Installed before anything that depends on it, so that pip never picks another build.
 TORCH := torch==2.13.0
+# What replaces those of constraints.txt in `make next`.
+NEXT := hydra-core==1.4.0rc3 omegaconf==2.4.1rc1 hydra-joblib-launcher==1.4.0rc3 \
+  hydra-submitit-launcher==1.4.0rc3
 
 # An installation is a stamp in the environment: it is repeated when its inputs change.
 CORE := $(VENV)/.installed-core
 DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs bench clean
+.PHONY: help demo test next stress lint format docs bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,8 +30,16 @@ help: ## list the targets
 demo: $(CORE) ## install, train on the embedded demo data, print the result table
 	$(BIN)/python scripts/demo.py
 
-test: $(DEV) ## install what tests need and run them all
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+test: $(DEV) ## install what tests need and run them
+	$(PYTEST) --ignore tests/cluster --ignore tests/faults $(ARGS)
+
+stress: $(DEV) ## Slurm, hundreds of kills, full disks (as root, with the programs named in docs/development.md)
+	$(PYTEST) tests/cluster tests/faults $(ARGS)
+
+next: $(DEV) ## the configuration and sweeps with the Hydra that comes next
+	$(BIN)/python -m pip install -q --upgrade --target $(VENV)/next --no-deps --pre $(NEXT)
+	PYTHONPATH=$(abspath $(VENV)/next) $(PYTEST) tests/apps/test_hydra_versions.py \
+	  tests/apps/test_config.py tests/apps/test_tuning_space.py
 
 lint: $(DEV) ## check style, formatting and types
 	$(BIN)/ruff check .

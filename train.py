@@ -1,16 +1,20 @@
 """Train and score an encoder: `python train.py encoder=bilstm pooling=mean`; --help shows more."""
 
+from pathlib import Path
+
 import hydra
 from omegaconf import DictConfig
 
 from protemb.apps.config import register_schema
+from protemb.apps.hydra_versions import MAIN, say_when_sweeping
 from protemb.apps.naming import register_resolvers
+from protemb.apps.starting import start
 
 register_resolvers()
 register_schema()
 
 
-@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+@hydra.main(config_path="conf", config_name="train", **MAIN)
 def main(cfg: DictConfig) -> float | None:
     """Run one job; heavy imports wait until here, so --help and --cfg answer at once."""
     from protemb.apps.train import main as train
@@ -19,4 +23,6 @@ def main(cfg: DictConfig) -> float | None:
 
 
 if __name__ == "__main__":
-    main()
+    conf = Path(__file__).parent / "conf"
+    say_when_sweeping(conf, conf / "shared")
+    start(main)

@@ -67,18 +67,19 @@ class Training:
         self.model: SequenceClassifier = build_classifier(recipe(network))
         self.optimizer = torch.optim.Adam(self.model.parameters(), fused=True)
         self.data = data
+        data.count_residues(self.model.embedder.counts_suffice)
 
     def epoch(self, number: int) -> int:
         """Train on every record once; return how many residues that were."""
         residues = 0
         for batch in self.data.plan(self.data.split.train, number):
-            tokens, labels_B, weights_B = self.data.batch(batch)
-            logits_BC = self.model(tokens.tokens_BL, tokens.lengths_B)
+            inputs, labels_B, weights_B = self.data.batch(batch)
+            logits_BC = self.model.of(inputs)
             losses_B = F.cross_entropy(logits_BC, labels_B, reduction="none")
             self.optimizer.zero_grad()
             (losses_B * weights_B).sum().backward()
             self.optimizer.step()
-            residues += int(tokens.lengths_B.sum())
+            residues += int(inputs.lengths_B.sum())
         return residues
 
 

@@ -1,4 +1,7 @@
-"""Fills the tables of README.md from results/*.json: `python benchmarks/_table.py`."""
+"""Fills the tables of README.md and docs/benchmarks/speed.md: `python benchmarks/_table.py`.
+
+Both come from results/*.json; README.md has the words beside them.
+"""
 
 import json
 import re
@@ -7,6 +10,17 @@ from pathlib import Path
 from _report import RESULTS, table_cells
 
 PAGE = Path(__file__).parent / "README.md"
+DOCS = Path(__file__).parents[1] / "docs" / "benchmarks" / "speed.md"
+HEAD = """\
+# Speed and memory
+
+Every measurement of `benchmarks/`, with its machine and versions. Both sides of a row are measured
+in turn in one run, as processor time of one thread unless a job says otherwise, so read the ratios;
+in brackets stand the lowest and the highest round. What each benchmark does, and why a target was
+missed, is in `benchmarks/README.md`.
+
+<!-- Written by benchmarks/_table.py. -->
+"""
 
 
 def section(report: dict) -> str:
@@ -38,11 +52,29 @@ def fill(page: str, sections: dict[str, str]) -> str:
     return page
 
 
-def main() -> None:
-    """Rewrite README.md."""
+def docs_page(sections: dict[str, str]) -> str:
+    """All sections under their names.
+
+    >>> docs_page({"scan_all": "- a"}).splitlines()[-3:]
+    ['## Scan all', '', '- a']
+    """
+    parts = (
+        f"\n## {name.replace('_', ' ').capitalize()}\n\n{sections[name]}\n" for name in sections
+    )
+    return HEAD + "".join(parts)
+
+
+def all_sections() -> dict[str, str]:
+    """The section of every benchmark that has results, by name."""
     reports = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
-    sections = {report["benchmark"]: section(report) for report in reports}
+    return {report["benchmark"]: section(report) for report in reports}
+
+
+def main() -> None:
+    """Rewrite both pages."""
+    sections = all_sections()
     PAGE.write_text(fill(PAGE.read_text(), sections))
+    DOCS.write_text(docs_page(sections))
 
 
 if __name__ == "__main__":

@@ -8,21 +8,18 @@ Shape letters: B = sequences in the batch, L = longest of them, H = hidden units
 import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from functools import cache
 from itertools import count
-from pathlib import Path
 
 import torch
-from _networks import DIM, PADDING, Plain, Training, batches, keep_memory, random_batches, recipe
+from _networks import DIM, PADDING, Plain, Training, batches, keep_memory, random_batches
 from _sets import BATCH, load
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from protemb.models.checkpoint import build_classifier
 from protemb.models.recurrent import run_recurrent
 
 SECONDS = 0.7  # processor time that one measurement should take at least
@@ -43,53 +40,12 @@ def protemb_side(network: str, name: str) -> Callable[[], float]:
 
 
 def lightning_side(network: str, name: str) -> Callable[[], float]:
-    """The second epoch under Lightning, with every callback of conf/ and the CSV log."""
-    import pytorch_lightning as pl
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
-
-    from protemb.apps.config import build, register_schema
-    from protemb.apps.naming import register_resolvers
-    from protemb.training.module import ClassifierModule
-
-    class Clock(pl.Callback):
-        """Time and residues of an epoch's steps."""
-
-        def on_train_epoch_start(self, *_: object) -> None:
-            self.start, self.residues = time.process_time(), 0
-
-        def on_train_batch_end(self, trainer, module, outputs, batch, index) -> None:
-            self.residues += int(batch[0].lengths_B.sum())
-            self.seconds = time.process_time() - self.start
-
-    register_resolvers()
-    register_schema()
-    data = batches(load(name))
-    conf = str(Path(__file__).parents[1] / "conf")
-    parts = ["trainer", "callbacks", "out_dir", "objective", "objective_mode"]
+    """Epochs under Lightning but the first."""
+    from _lightning import Clock, fit
 
     def rate() -> float:
-        with tempfile.TemporaryDirectory() as folder:
-            options = ["trainer=cpu", "trainer.max_epochs=2", f"out_dir={folder}"]
-            with initialize_config_dir(conf, version_base="1.3"):
-                cfg = OmegaConf.masked_copy(compose("train", options), parts)
-            values = OmegaConf.to_container(cfg, resolve=True)
-            clock = Clock()
-            trainer = build(
-                values["trainer"],
-                callbacks=[*map(build, values["callbacks"].values()), clock],
-                logger=pl.loggers.CSVLogger(folder),
-                num_sanity_val_steps=0,
-                use_distributed_sampler=False,
-                enable_model_summary=False,
-                log_every_n_steps=1,
-            )
-            module = ClassifierModule(
-                build_classifier(recipe(network)),
-                recipe(network),
-                optimizer=lambda weights: torch.optim.Adam(weights, fused=True),
-            )
-            trainer.fit(module, data)
+        clock = Clock()
+        fit(network, name, clock)
         return clock.residues / clock.seconds
 
     return rate

@@ -190,17 +190,21 @@ def bilstm_rows(rounds: int, name: str, bound: float) -> list[Row]:
 def main() -> None:
     """Measure, print and write results/embedding.json."""
     parser = arguments(__doc__, rounds=3)
-    parser.add_argument("--proteins", type=int, default=160, help="for SSA (default: %(default)s)")
+    parser.add_argument(
+        "--proteins", type=int, default=160, help="for SSA, 0 for none (default: %(default)s)"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
-    rows, error = ssa_rows(options.rounds, options.proteins)
+    rows, settings = [], {"threads": 1}
+    if options.proteins:
+        rows, error = ssa_rows(options.rounds, options.proteins)
+        settings |= {
+            "proteins for SSA": options.proteins,
+            "largest difference of SSA to one at a time": f"{error:.1e}",
+        }
     rows += bilstm_rows(options.rounds, "HA", 5) + bilstm_rows(options.rounds, "proteome-like", 8)
-    settings = {
-        "proteins for SSA": options.proteins,
-        "largest difference of SSA to one at a time": f"{error:.1e}",
-        "threads": 1,
-    }
-    write("embedding", rows, ["torch", "numpy"], settings=settings)
+    name = "embedding" if options.proteins else "embedding_bilstm"
+    write(name, rows, ["torch", "numpy"], settings=settings)
 
 
 if __name__ == "__main__":

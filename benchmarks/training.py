@@ -18,6 +18,12 @@ from _report import Row, arguments, interleave, row_of, use_one_core, write
 
 NETWORKS = ("mean", "LSTM(64)", "BiLSTM(64)")
 BACKENDS = ("tensorflow", "jax")
+RESULTS = {
+    None: "training",
+    "mean": "training_mean",
+    "LSTM(64)": "training_lstm",
+    "BiLSTM(64)": "training_bilstm",
+}
 UNIT = "residues/s"
 # Ours in another way, beside ours.
 OURS_CHANGED = ("under Lightning", "freed memory kept")
@@ -77,6 +83,11 @@ def main() -> None:
         "--keras-python",
         help="interpreter that has Keras with TensorFlow and JAX; not installed here",
     )
+    parser.add_argument(
+        "--network",
+        choices=NETWORKS,
+        help="this one alone; the results get a file of their own",
+    )
     options = parser.parse_args()
     use_one_core()
     from _sets import SETS, load, origin
@@ -95,7 +106,7 @@ def main() -> None:
     rows: list[Row] = []
     for name in SETS:
         lengths = load(name).store.lengths_N.tolist()
-        for network in NETWORKS:
+        for network in [options.network] if options.network else NETWORKS:
             sides = {
                 "protemb": asking(ours, "protemb", network, name),
                 "under Lightning": asking(ours, "Lightning", network, name),
@@ -111,9 +122,10 @@ def main() -> None:
                 sides["PyTorch, padded to longest"] = longest
             values = interleave(sides, options.rounds, ONCE)
             rows += comparisons(network, name, values)
-    rows += shares(ours, options.rounds)
+    if not options.network:
+        rows += shares(ours, options.rounds)
     packages = ["torch", "pytorch-lightning", "numpy"]
-    write("training", rows, packages, versions=versions, settings=settings)
+    write(RESULTS[options.network], rows, packages, versions=versions, settings=settings)
 
 
 def asking(side: Side, *request: object) -> Callable[[], float]:

@@ -5,10 +5,21 @@ import sys
 from collections.abc import Sequence
 
 from protemb import __version__
-from protemb.apps.commands import data, embed, evaluate, models, scan, search, similarity, sweeps
+from protemb.apps.commands import (
+    data,
+    embed,
+    evaluate,
+    models,
+    scan,
+    search,
+    shards,
+    similarity,
+    sweeps,
+)
+from protemb.apps.starting import machine_errors
 from protemb.errors import ProtembError
 
-COMMANDS = (models, embed, search, similarity, evaluate, scan, data, sweeps)
+COMMANDS = (models, embed, shards, search, similarity, evaluate, scan, data, sweeps)
 
 EPILOG = """\
 protemb predict runs/demo/RUN new.fasta                    hosts and probabilities
@@ -16,7 +27,9 @@ protemb embed runs/demo/RUN new.fasta -o vectors.h5        one vector per protei
 protemb inspect vectors.h5                                 what a file or run holds
 protemb audit hosts.fasta --label-field 4                  duplicates, conflicts, balance
 protemb fetch influenza_ha                                 real data, checked hashes
-protemb summarize runs/demo/SWEEP                          a sweep's table and heatmap
+protemb status runs/demo/SWEEP                             what became of its points
+protemb sync runs/demo/SWEEP                               W&B's offline runs to its server
+protemb collect runs/demo/SWEEP                            a sweep's table and heatmap
 protemb convert ssa.sav -o models/ssa                      a published model; then embed models/ssa
 protemb similarity models/ssa a.fasta b.fasta              alike in structure?
 protemb search library.h5 queries.h5 -k 10                 the nearest vectors
@@ -32,19 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Parse and run; bad input is one line on stderr and exit code 2."""
     options = parser().parse_args(arguments)
     try:
-        options.run(options)
+        with machine_errors():
+            options.run(options)
     except ProtembError as error:
         print(f"protemb: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
-    except BrokenPipeError:
-        # The reader (head, less) has seen enough.
-        sys.stderr.close()
-    except OSError as error:
-        # A full disk, a folder in the way, no permission: the machine's word, not a defect.
-        print(f"protemb: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,14 +1,23 @@
 """Files appear whole: write beside, then rename. Content is named by its hash."""
 
+import errno
 import hashlib
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from protemb.claims import claim
+
+# torch and HDF5 have no error of their own for a full disk: this little room is none.
+_ROOM = 2**16
+T = TypeVar("T")
+DAMAGED = (OSError, ValueError, EOFError, KeyError)
+"""What reading a file raises that is not there, or was cut short."""
 
 
 @contextmanager
@@ -30,6 +39,10 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         with open(part, "rb") as written:
             os.fsync(written.fileno())
         os.replace(part, final)
+    except RuntimeError as error:
+        if shutil.disk_usage(final.parent).free < _ROOM:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(final)) from error
+        raise
     finally:
         part.unlink(missing_ok=True)
 
@@ -94,9 +107,49 @@ def content_key(parts: Mapping[str, object]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def cached_folder(path: Path, fill: Callable[[Path], None]) -> Path:
-    """Return the folder `path`, filling it first when it is not there yet."""
-    if not path.is_dir():
-        with whole_folder(path) as part:
+def cached_folder(path: Path, fill: Callable[[Path], None], read: Callable[[Path], T]) -> T:
+    """What `read` makes of a folder, which is filled first when it is not there or damaged.
+
+    Of several processes that miss it at once, one fills it and the others wait.
+
+    Args:
+        path: the folder, named by what is in it.
+        fill: writes into an empty folder.
+        read: opens the folder; raises one of `DAMAGED` when it cannot.
+    """
+    return _cached(path, fill, read, whole_folder)
+
+
+def cached_file(path: Path, fill: Callable[[Path], None], read: Callable[[Path], T]) -> T:
+    """What `read` makes of a file, as `cached_folder` does with a folder."""
+    return _cached(path, fill, read, whole_file)
+
+
+def _cached(
+    path: Path,
+    fill: Callable[[Path], None],
+    read: Callable[[Path], T],
+    whole: Callable[[Path], AbstractContextManager[Path]],
+) -> T:
+    with suppress(*DAMAGED):
+        return read(path)
+    with _in_turn(path):
+        with suppress(*DAMAGED):  # another process may have made it meanwhile
+            return read(path)
+        if path.is_dir():
+            shutil.rmtree(path)
+        with whole(path) as part:
             fill(part)
-    return path
+    return read(path)
+
+
+@contextmanager
+def _in_turn(path: Path) -> Iterator[None]:
+    """Let one process after the other look for `path`, and make it."""
+    lock = path.with_name(f".{path.name}.lock")
+    with claim(lock, wait=True):
+        try:
+            yield
+        finally:
+            # Nobody needs it any more; whoever waits for it looks again.
+            lock.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Hydra's callback at the end of a sweep; light, because Hydra loads it for every command."""
+"""Hydra's callback around a sweep; light, because Hydra loads it for every command."""
 
 import sys
 import traceback
@@ -8,11 +8,11 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from protemb.errors import ProtembError
+from protemb.apps.starting import leave_errors_alone
 
 
 class SweepSummary(Callback):
-    """When all jobs have ended, summarise their folders.
+    """Name a sweep's points before the first one, and summarise their folders after the last.
 
     Args:
         report: compare and explain the runs as well; the verdict comes last.
@@ -21,29 +21,28 @@ class SweepSummary(Callback):
     def __init__(self, report: bool = False) -> None:
         self.report = report
 
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """From here on errors are the job's, not those of its options."""
+        leave_errors_alone()
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Write the points' names into the sweep's folder."""
+        leave_errors_alone()
+        from protemb.apps.points import add_points, expand
+
+        add_points(Path(config.hydra.sweep.dir), expand(config))
+
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Write the summary and print it; exit code 1 if a point failed."""
-        from protemb.apps.sweep import summarise
-        from protemb.apps.train import is_first_process
+        from protemb.apps.sweep import finish_sweep
 
-        if is_first_process():
-            folder = Path(config.hydra.sweep.dir)
-            try:
-                records = summarise(folder)
-            except Exception:  # Hydra would make a warning of it, and end well
-                traceback.print_exc()
-                sys.exit(1)
-            failed = any(record["status"] != "done" for record in records)
-            if self.report and any(record["status"] == "done" for record in records):
-                from protemb.apps.report.write import make_report, print_report
-
-                try:
-                    print_report(*make_report([folder]))
-                except Exception as error:  # Hydra would make a warning of it, and end well
-                    if isinstance(error, ProtembError):
-                        print(f"protemb: no report: {error}", file=sys.stderr)
-                    else:
-                        traceback.print_exc()
-                    failed = True
-            if failed:
-                sys.exit(1)
+        try:
+            well = finish_sweep(Path(config.hydra.sweep.dir), self.report)
+        except OSError as error:
+            print(f"protemb: {error}", file=sys.stderr)
+            sys.exit(2)
+        except Exception:  # Hydra would make a warning of it, and end well
+            traceback.print_exc()
+            sys.exit(1)
+        if not well:
+            sys.exit(1)

@@ -22,7 +22,6 @@ from protemb.scores import classification_scores, score_difference
 from protemb.sequences.shuffles import shuffled_set
 from protemb.sequences.thinning import thin
 from protemb.sequences.units import resampling_units
-from protemb.training.baselines import fit_baselines
 from protemb.training.data import SequenceData
 from protemb.training.module import ClassifierModule
 from protemb.vectors.embed import predict_records
@@ -106,6 +105,9 @@ class Classification:
         parts = self._predict(best.model, fitted.trainer.strategy.root_device)
         baselines: dict[str, np.ndarray] = {}
         if values["baselines"]:
+            # Here, because scikit-learn takes half a second to load and training needs none of it.
+            from protemb.training.baselines import fit_baselines
+
             cache = Path(values["paths"]["cache"])
             seed = values["split"].get("seed", 0)
             baselines = fit_baselines(data, split, seed=seed, cache_dir=cache)

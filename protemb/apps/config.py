@@ -43,11 +43,25 @@ class TrainConfig:
     out_dir: str = MISSING
     choices: Any = MISSING
     overrides: list[str] = field(default_factory=list)
+    # Set by a sweep that tunes: the run's number in its study, or the options that were tuned.
+    trial: int | None = None
+    tuned: list[str] | None = None
 
 
 def register_schema() -> None:
     """Offer `TrainConfig` to conf/train.yaml under the name `train_schema`."""
-    ConfigStore.instance().store(name="train_schema", node=TrainConfig)
+    share_store().store(name="train_schema", node=TrainConfig)
+
+
+def share_store() -> ConfigStore:
+    """Hydra's store of configs, no longer copied for each of the groups that a help page lists.
+
+    Hydra copies what it looks groups up in, to be free to change its list of sources; the store is
+    one of these and stays as it is. A copy takes milliseconds, a help page over a hundred of them.
+    """
+    store = ConfigStore.instance()
+    store.__deepcopy__ = lambda memo: store  # type: ignore[attr-defined]
+    return store
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
@@ -117,6 +131,7 @@ WHOLE = {
         "max_epochs",
         "devices",
         "num_nodes",
+        "accumulate_grad_batches",
         "patience",
         "sequences_per_host",
     )

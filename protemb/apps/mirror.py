@@ -5,19 +5,30 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+import pytorch_lightning as pl
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from protemb.apps.config import build
 from protemb.errors import ConfigError
 from protemb.files import content_key
 from protemb.intervals import Interval
+from protemb.training.history import History
 from protemb.vectors.table import VectorTable
 
 
 @contextlib.contextmanager
-def open_loggers(values: Mapping[str, Any]) -> Iterator[list[Logger]]:
-    """The run's loggers, closed on every path: W&B's next run would go on in one left open."""
-    loggers = [build(values["logger"])] if values["logger"] else []
+def open_loggers(
+    values: Mapping[str, Any], identity: Mapping[str, object] | None = None
+) -> Iterator[list[Logger]]:
+    """The run's loggers, closed on every path: W&B's next run would go on in one left open.
+
+    Args:
+        values: config; nothing is logged where it has no logger.
+        identity: what makes it this run and no other: whoever comes with the same goes on in the
+            same W&B run.
+    """
+    loggers = [_open(values["logger"], identity)] if values["logger"] else []
     failed = True
     try:
         yield loggers
@@ -31,6 +42,50 @@ def open_loggers(values: Mapping[str, Any]) -> Iterator[list[Logger]]:
                 logger.experiment.finish(exit_code=int(failed))
 
 
+def _open(node: Mapping[str, Any], identity: Mapping[str, object] | None) -> Logger:
+    if not str(node["_target_"]).endswith(".WandbLogger"):
+        return build(node)
+    if identity is not None and node.get("id") is None:
+        node = {**node, "id": content_key(identity)}
+    logger = build({**node, "log_model": False})
+    # Lightning refuses to do so offline; wandb keeps the files' places and sends them later.
+    logger._log_model = node.get("log_model", False)
+    return logger
+
+
+class EpochMirror(pl.Callback):
+    """Sends W&B what Lightning does not: residues per second, and epochs that a kill has cost.
+
+    wandb writes its file in blocks, and what is not written yet goes with the process; so a run
+    that continues sends the epochs before it again, unless the server says that it has them. An
+    epoch that is there twice is one point of each curve: its numbers and its step are the same.
+
+    Args:
+        loggers: of the run.
+        history: the callback that keeps the epochs.
+    """
+
+    def __init__(self, loggers: Iterable[Logger], history: History) -> None:
+        self.loggers = [logger for logger in loggers if isinstance(logger, WandbLogger)]
+        self.history = history
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Send the epochs that the checkpoint knows and W&B does not."""
+        for logger in self.loggers:
+            known = logger.experiment.summary.get("epoch", -1)
+            for row, steps in zip(self.history.rows, self.history.steps, strict=True):
+                if row["epoch"] - 1 > known:
+                    # Lightning counts epochs from 0, and the step is that of the last batch.
+                    logger.log_metrics({**row, "epoch": row["epoch"] - 1}, steps - 1)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Send the rate."""
+        name = "residues_per_second"
+        for logger in self.loggers:
+            row = {name: self.history.rate(), "epoch": trainer.current_epoch}
+            logger.log_metrics(row, trainer.global_step - 1)
+
+
 def log_config(loggers: Iterable[Logger], values: Mapping[str, Any]) -> None:
     """Send the config, without the folders of this machine.
 
@@ -39,10 +94,11 @@ def log_config(loggers: Iterable[Logger], values: Mapping[str, Any]) -> None:
     """
     hidden = ("paths", "logger", "out_dir")
     shown = {name: value for name, value in values.items() if name not in hidden}
-    shown["callbacks"] = {
-        name: {option: value for option, value in node.items() if option != "dirpath"}
-        for name, node in values["callbacks"].items()
-    }
+    if "callbacks" in values:
+        shown["callbacks"] = {
+            name: {option: value for option, value in node.items() if option != "dirpath"}
+            for name, node in values["callbacks"].items()
+        }
     for logger in loggers:
         try:
             logger.log_hyperparams(shown)
@@ -107,16 +163,41 @@ def mirror_report(
         "id": "report-" + content_key({"sweep": folder.name})[:16],
         "group": folder.name,
         "job_type": "report",
-        "resume": "allow",
+        "log_model": False,
     }
     with open_loggers({"logger": {**node, **options}}) as loggers:
         log_config(loggers, {"callbacks": {}, "sweep": folder.name})
-        for logger in loggers:
-            assert isinstance(logger, WandbLogger)
-            logger.experiment.summary.update({"verdict": "\n".join(said)})
-            logger.log_table("scores", columns=list(columns), data=[list(row) for row in rows])
-            for picture in sorted((folder / "report").glob("*.png")):
-                logger.log_image(f"report/{picture.stem}", [str(picture)])
+        _show_report(loggers, folder, said, columns, rows)
+
+
+def mirror_grid(loggers: Iterable[Logger], folder: Path, said: Sequence[str]) -> None:
+    """Send a grid's verdict, the scores of its cells and its figures to W&B.
+
+    Args:
+        loggers: of the grid's run.
+        folder: the grid's, with cells.parquet and its report.
+        said: sentences of the verdict.
+    """
+    loggers = list(loggers)
+    if loggers:
+        cells = pq.read_table(folder / "cells.parquet")
+        rows = [list(row.values()) for row in cells.to_pylist()]
+        _show_report(loggers, folder, said, cells.column_names, rows)
+
+
+def _show_report(
+    loggers: Iterable[Logger],
+    folder: Path,
+    said: Sequence[str],
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+) -> None:
+    for logger in loggers:
+        assert isinstance(logger, WandbLogger)
+        logger.experiment.summary.update({"verdict": "\n".join(said)})
+        logger.log_table("scores", columns=list(columns), data=[list(row) for row in rows])
+        for picture in sorted((folder / "report").glob("*.png")):
+            logger.log_image(f"report/{picture.stem}", [str(picture)])
 
 
 def _projector_rows(table: VectorTable) -> tuple[list[str], list[list[object]]]:

@@ -10,10 +10,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
+
+from protemb.apps.hydra_versions import register_resolver
 
 # Where and how a job runs does not change what it computes.
-NOT_IN_NAMES = ("hydra.", "hydra/", "paths", "resume", "logger", "out_dir", "--", "-m")
+NOT_IN_NAMES = (
+    *("hydra.", "hydra/", "launcher", "paths", "resume", "logger", "out_dir", "--", "-m"),
+)
 _LONGEST = 80
 
 
@@ -43,14 +47,40 @@ def parent_name(path: str) -> str:
     return Path(path).parent.name
 
 
+def devices_per_node(_root_: DictConfig) -> int:
+    """How many devices, each with a process, a job wants on each of its nodes.
+
+    >>> devices_per_node(OmegaConf.create({"trainer": {"devices": 4}}))
+    4
+    >>> devices_per_node(OmegaConf.create({"device": "cpu"}))
+    1
+    """
+    devices = OmegaConf.select(_root_, "trainer.devices", default=1)
+    return devices if isinstance(devices, int) and devices > 0 else 1
+
+
+def gpus_per_node(_root_: DictConfig) -> int | None:
+    """How many GPUs a job wants on each of its nodes; None for none.
+
+    >>> gpus_per_node(OmegaConf.create({"trainer": {"devices": 2, "accelerator": "gpu"}}))
+    2
+    >>> gpus_per_node(OmegaConf.create({"device": "cuda"}))
+    1
+    """
+    accelerator = OmegaConf.select(_root_, "trainer.accelerator")
+    device = str(OmegaConf.select(_root_, "device"))
+    wanted = accelerator in ("gpu", "cuda") or device.startswith("cuda")
+    return devices_per_node(_root_) if wanted else None
+
+
 def register_resolvers() -> None:
-    """Make `${run_name:...}` and `${sweep_name:}` known to configs.
+    """Make `${run_name:...}`, `${sweep_name:}` and what launchers ask for known to configs.
 
     The sweep's name is read once, in the process that launches it; its jobs inherit the cached
     value with the config.
     """
-    OmegaConf.register_new_resolver("run_name", run_name, replace=True)
-    OmegaConf.register_new_resolver("parent_name", parent_name, replace=True)
-    OmegaConf.register_new_resolver(
-        "sweep_name", lambda: sweep_name(sys.argv[1:]), replace=True, use_cache=True
-    )
+    register_resolver("run_name", run_name)
+    register_resolver("devices_per_node", devices_per_node)
+    register_resolver("gpus_per_node", gpus_per_node)
+    register_resolver("parent_name", parent_name)
+    register_resolver("sweep_name", lambda: sweep_name(sys.argv[1:]), use_cache=True)

@@ -7,13 +7,15 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from protemb import __version__
+from protemb.claims import CLAIM, HeldElsewhere, claim
 from protemb.files import content_key, hash_file, write_json
 
 RESULT = "result.json"
@@ -40,6 +42,16 @@ class RunFolder:
         self.path, self.key = path, key
         self.started = time.time()
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes out; whoever writes into the folder does so inside.
+
+        Raises:
+            HeldElsewhere: another process computes this run.
+        """
+        with claim(self.path / CLAIM):
+            yield
+
     def finished(self) -> dict[str, Any] | None:
         """The record of this very run, when it is done."""
         record = read_result(self.path)
@@ -48,6 +60,8 @@ class RunFolder:
 
     def begin(self, resume: bool) -> Path | None:
         """Make the folder ready; return the checkpoint to continue from, if there is one."""
+        for part in self.path.rglob(".part-*"):  # of a process that was killed while it wrote
+            shutil.rmtree(part) if part.is_dir() else part.unlink()
         record = read_result(self.path)
         same = record is not None and record["key"] == self.key
         if not (same and resume):
@@ -60,12 +74,21 @@ class RunFolder:
         path = self.path / "checkpoints" / "last.ckpt"
         return path if path.exists() else None
 
+    def identity(self) -> dict[str, object]:
+        """What makes this run another one than all others, for those who show runs.
+
+        The same after a kill; another one where `resume=never` has put the run itself aside.
+        """
+        again = len(list(self.path.glob(f"previous/{self.key}-*")))
+        place = self.path.absolute()
+        return {"key": self.key, "run": [place.parent.name, place.name], "again": again}
+
     def set_aside(self) -> None:
         """Move what an older run left into a folder of its own inside this one.
 
         The record goes last: killed in between, the next run sees it and moves the rest.
         """
-        kept = ("previous", ".hydra")
+        kept = ("previous", ".hydra", CLAIM)
         found = [
             item
             for item in (self.path.iterdir() if self.path.is_dir() else ())
@@ -107,14 +130,26 @@ def read_result(folder: Path) -> dict[str, Any] | None:
 def record_refusal(path: Path, overrides: list[str], error: Exception) -> None:
     """A point refused before its folder was begun stands in the sweep's summary all the same.
 
-    An older record's key stays, so that the point can go on when its input is back.
+    An older record's key stays, so that the point can go on when its input is back. What another
+    process works on is left alone.
     """
     reason = f"{type(error).__name__}: {error}"
-    record = read_result(path) or {}
-    if record.get("error") != reason:
-        folder = RunFolder(path, record.get("key", ""))
-        facts = {name: record[name] for name in ("config", "label") if name in record}
-        folder.write("failed", error=reason, overrides=overrides, **facts)
+    with suppress(HeldElsewhere), claim(path / CLAIM):
+        record = read_result(path) or {}
+        if record.get("error") != reason:
+            folder = RunFolder(path, record.get("key", ""))
+            facts = {name: record[name] for name in ("config", "label") if name in record}
+            folder.write("failed", error=reason, overrides=overrides, **facts)
+
+
+def say_held(held: HeldElsewhere, sweeping: bool) -> None:
+    """One line about a run that another process computes; exit code 3, unless others follow.
+
+    Nobody waits for it: in a sweep the next point is computed instead.
+    """
+    print(f"Running elsewhere: {held}", file=sys.stderr)
+    if not sweeping:
+        raise SystemExit(3) from None
 
 
 def run_key(
@@ -129,7 +164,10 @@ def run_key(
     data, the split and an encoder's first weights come from does not matter either: their content
     does.
     """
-    left_out = ("paths", "logger", "resume", "out_dir", "figures", "choices", "overrides", "split")
+    left_out = (
+        *("paths", "logger", "resume", "out_dir", "figures", "choices", "overrides", "split"),
+        *("trial", "tuned"),
+    )
     config = {name: value for name, value in values.items() if name not in left_out}
     config["data"] = values["data"]["name"]
     config["encoder"] = {

@@ -1,6 +1,7 @@
 """What a sweep leaves behind: a table of its runs, and a heatmap of encoder and pooling."""
 
 import math
+import sys
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,17 @@ from rich.table import Table
 from protemb.analysis.figures import heatmap
 from protemb.apps.results import console
 from protemb.apps.runs import read_result
+from protemb.apps.sweep_status import (
+    FINISHED,
+    RUNNING,
+    PointState,
+    is_grid,
+    print_states,
+    sweep_states,
+)
+from protemb.apps.tuning.outcome import unfinished
+from protemb.claims import claim
+from protemb.errors import ProtembError
 from protemb.files import whole_file
 from protemb.intervals import Interval, percentile_interval
 from protemb.scores import bootstrap_scores
@@ -33,16 +45,65 @@ REPLICATES = 1000
 REPEATS = ("seed", "split.fold")
 IN_LABEL = ("encoder", "pooling", "network", "level", "task.hidden", "experiment")
 
+# Of whoever writes the summary or the report.
+SUMMARY_LOCK = ".summary.lock"
+
 Record = dict[str, Any]
 
 
-def summarise(folder: Path) -> list[Record]:
-    """Write summary.parquet and heatmap.png into a sweep's folder; print the table."""
+def finish_sweep(folder: Path, report: bool = False) -> bool:
+    """Summarise a sweep's folder, and report on it; several processes do so in turn.
+
+    Args:
+        folder: the sweep's.
+        report: compare and explain the finished runs as well; the verdict comes last.
+
+    Returns:
+        Whether all is well: every point is finished, or another process is at it.
+    """
+    with claim(folder / SUMMARY_LOCK, wait=True):
+        for part in (*folder.glob(".part-*"), *folder.glob("report/.part-*")):
+            if part.suffix != ".json":  # as points.json is written outside
+                part.unlink(missing_ok=True)
+        points = sweep_states(folder)
+        well = all(point.state in (FINISHED, RUNNING) for point in points)
+        well = well and not unfinished(folder)
+        records = summarise(folder, points)
+        if report and any(record["status"] == "done" for record in records):
+            from protemb.apps.report.write import make_report, print_report
+
+            try:
+                print_report(*make_report([folder]))
+            except ProtembError as error:
+                print(f"protemb: no report: {error}", file=sys.stderr)
+                well = False
+    return well
+
+
+def summarise(folder: Path, points: Sequence[PointState] | None = None) -> list[Record]:
+    """Write summary.parquet and heatmap.png into a sweep's folder; print the table.
+
+    Args:
+        folder: the sweep's.
+        points: what became of each of its points; None to look.
+    """
+    points = sweep_states(folder) if points is None else points
     found = {path.parent: read_result(path.parent) for path in sorted(folder.glob("*/result.json"))}
     records = [record | {"folder": path.name} for path, record in found.items() if record]
+    if not any(map(is_grid, records)):
+        _summarise_runs(folder, records)
+    elif records:
+        print_states(points)
+    print_outcome(points)
+    if records:
+        print(f"Summary: {folder}")
+    return records
+
+
+def _summarise_runs(folder: Path, records: Sequence[Record]) -> None:
     if not records:
         print(f"{folder}: no runs")
-        return records
+        return
     write_summary(records, folder / "summary.parquet")
     cells = average_cells(records, folder)
     told = _told(records)
@@ -51,8 +112,6 @@ def summarise(folder: Path) -> list[Record]:
         title = f"{metric_of(told).replace('_', ' ')} on the test part, {data}"
         heatmap(cells, folder / "heatmap.png", title=title)
     print_summary(records, cells)
-    print(f"Summary: {folder}")
-    return records
 
 
 def _told(records: Sequence[Record]) -> Record:
@@ -100,10 +159,13 @@ def label_extras(records: Sequence[Mapping[str, Any]], beside: Collection[str] =
         beside: overrides that are told in another way, such as the split.
     """
     given = [options(record) for record in records]
+    # What was tuned was chosen for each test part anew, and is a part of the method.
+    tuned = {key for record in records for key in record.get("config", {}).get("tuned") or ()}
+    alike = {*REPEATS, *IN_LABEL, *beside, "tuned", *tuned}
     varied = {
         key
-        for key in {key for row in given for key in row}
-        if len({row.get(key) for row in given}) > 1 and key not in (*REPEATS, *IN_LABEL, *beside)
+        for key in {key for row in given for key in row} - alike
+        if len({row.get(key) for row in given}) > 1
     }
     return [", ".join(f"{key}={row[key]}" for key in sorted(varied) if key in row) for row in given]
 
@@ -189,7 +251,7 @@ def average_baselines(records: Sequence[Record]) -> dict[str, Interval]:
 
 
 def print_summary(records: Sequence[Record], cells: Cells) -> None:
-    """The cells and the baselines, best first, then what failed."""
+    """The cells and the baselines, best first."""
     metric = metric_of(_told(records))
     rows = [
         ("/".join(filter(None, cell)), interval) for cell, interval in cells.items() if interval
@@ -205,7 +267,16 @@ def print_summary(records: Sequence[Record], cells: Cells) -> None:
     for name, interval, note in sorted(ranked, key=lambda item: sign * item[1].value):
         table.add_row(name, str(interval), note)
     console().print(table)
-    failed = [record for record in records if record["status"] != "done"]
-    print(f"{len(records) - len(failed)} runs done, {len(failed)} not.")
-    for record in failed:
-        print(f"  {record['folder']}: {record['status']} {record.get('error', '')}".rstrip())
+
+
+def print_outcome(points: Sequence[PointState]) -> None:
+    """How many are done, and what became of the others."""
+    done = sum(point.state == FINISHED for point in points)
+    elsewhere = sum(point.state == RUNNING for point in points)
+    told = [f"{done} runs done", f"{len(points) - done - elsewhere} not"]
+    if elsewhere:
+        told.insert(1, f"{elsewhere} running elsewhere")
+    print(f"{', '.join(told)}.")
+    for point in points:
+        if point.state != FINISHED:
+            print(f"  {point.folder}: {point.state} {point.detail}".rstrip())

@@ -29,11 +29,13 @@ class Fitted:
         trainer: with the device that it ran on.
         history: one row per epoch.
         objective: best value of the metric that chose the epoch.
+        pruned: the run was a trial that others were better than, and was ended before its time.
     """
 
     trainer: pl.Trainer
     history: History
     objective: float
+    pruned: bool = False
 
 
 class Task(Protocol):

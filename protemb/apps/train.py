@@ -1,8 +1,11 @@
 """Run a training job: one record for every outcome, whatever the task."""
 
+import contextlib
 import logging
 import math
+import os
 import resource
+import signal
 import sys
 import warnings
 from collections.abc import Mapping
@@ -11,15 +14,18 @@ from typing import Any
 
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
+from protemb.apps.company import Company, company
 from protemb.apps.config import check, plain
+from protemb.apps.devices import NothingToDo, StartedTogether, check_sweep, is_first_process
 from protemb.apps.encoders import weights_fingerprint
 from protemb.apps.fitting import Interrupted, fit
 from protemb.apps.mirror import open_loggers
-from protemb.apps.runs import RunFolder, record_refusal, run_key
+from protemb.apps.runs import RunFolder, record_refusal, run_key, say_held
+from protemb.apps.stopping import signal_of, stoppable
 from protemb.apps.tasks import Task, open_task
-from protemb.errors import ConfigError, ProtembError
+from protemb.claims import HeldElsewhere
+from protemb.errors import ProtembError
 
 
 def main(cfg: DictConfig) -> float | None:
@@ -36,22 +42,29 @@ def main(cfg: DictConfig) -> float | None:
     warnings.filterwarnings("ignore", "The `srun` command is available")
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     sweeping = HydraConfig.get().mode is RunMode.MULTIRUN
+    first = is_first_process(cfg.trainer)
     try:
-        if sweeping and "ddp" in str(cfg.trainer.strategy):
-            # Lightning would start the whole sweep again in each process.
-            raise ConfigError("trainer.strategy", cfg.trainer.strategy, "another one in a sweep")
-        return run(cfg)
-    except (Interrupted, KeyboardInterrupt):
-        print("Interrupted. The same command continues this run.", file=sys.stderr)
-        raise SystemExit(130) from None
+        if sweeping:
+            check_sweep(cfg.trainer)
+        with stoppable():
+            return run(cfg)
+    except (Interrupted, KeyboardInterrupt) as error:
+        stopped = signal_of(error) or signal.SIGINT
+        said = "Interrupted" if stopped is signal.SIGINT else f"Stopped by {stopped.name}"
+        if first:
+            print(f"{said}. The same command continues this run.", file=sys.stderr)
+        raise SystemExit(128 + stopped) from None
+    except HeldElsewhere as held:
+        say_held(held, sweeping)
     except ProtembError as error:
-        print(f"protemb: {error}", file=sys.stderr)
-        if not sweeping:
+        if first:
+            print(f"protemb: {error}", file=sys.stderr)
+        if isinstance(error, StartedTogether) or not (sweeping and first):
             raise SystemExit(2) from None
         record_refusal(Path(cfg.out_dir), list(cfg.overrides), error)
     except Exception as error:
         # A defect keeps its traceback; in a sweep it must not take the other points along.
-        if not sweeping:
+        if not (sweeping and first):
             raise
         print(f"protemb: {type(error).__name__}: {error}", file=sys.stderr)
         record_refusal(Path(cfg.out_dir), list(cfg.overrides), error)
@@ -63,26 +76,54 @@ def run(cfg: DictConfig) -> float:
 
     Raises:
         ProtembError: input or options that cannot work.
+        HeldElsewhere: another process computes this run.
         Interrupted: Ctrl-C while training.
     """
     values = plain(cfg)
+    task, folder = _open(values)
+    with company(values) as others:
+        if is_first_process(values["trainer"]):
+            return _lead(values, task, folder, others)
+        # The others only take part in training, and keep silent.
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+            with contextlib.suppress(NothingToDo):
+                return fit(values, task.prepare, [], None, others).objective
+    return math.nan
+
+
+def finished(cfg: DictConfig) -> dict[str, Any] | None:
+    """The record of this very run, when nothing is left to compute; raises what `run` raises."""
+    values = plain(cfg)
+    return _open(values)[1].finished() if values["resume"] == "auto" else None
+
+
+def _open(values: Mapping[str, Any]) -> tuple[Task, RunFolder]:
     check(values)
     weights = weights_fingerprint(values["encoder"])
     task = open_task(values)
-    folder = RunFolder(Path(values["out_dir"]), run_key(values, *task.fingerprints, weights))
-    first = is_first_process()
+    return task, RunFolder(Path(values["out_dir"]), run_key(values, *task.fingerprints, weights))
+
+
+def _lead(values: Mapping[str, Any], task: Task, folder: RunFolder, others: Company) -> float:
     done = folder.finished() if values["resume"] == "auto" else None
     if done is not None:
-        if first:
-            print(f"Done already (resume=never computes it again): {folder.path}")
-        return float(done["objective"])
-    if not first:
-        # Under DDP the other processes only take part in training.
-        return fit(values, task.prepare, [], folder.resumable()).objective
+        return _done_already(folder, done)
+    with folder.held():
+        # Whoever held it until now may have finished it.
+        done = folder.finished() if values["resume"] == "auto" else None
+        return _done_already(folder, done) if done else _run_alone(values, task, folder, others)
+
+
+def _done_already(folder: RunFolder, done: Mapping[str, Any]) -> float:
+    print(f"Done already (resume=never computes it again): {folder.path}")
+    return float(done["objective"])
+
+
+def _run_alone(values: Mapping[str, Any], task: Task, folder: RunFolder, others: Company) -> float:
     checkpoint = folder.begin(values["resume"] == "auto")
     try:
-        with open_loggers(values) as loggers:
-            return _run_first(values, task, folder, loggers, checkpoint)
+        with open_loggers(values, folder.identity()) as loggers:
+            return _run_first(values, task, folder, loggers, checkpoint, others)
     except (Exception, KeyboardInterrupt) as error:
         stopped = isinstance(error, Interrupted | KeyboardInterrupt)
         status = "interrupted" if stopped else "failed"
@@ -105,27 +146,28 @@ def _run_first(
     folder: RunFolder,
     loggers: list[Logger],
     checkpoint: Path | None,
+    others: Company,
 ) -> float:
-    task.begin(folder.path)
+    # What is tuned must not be chosen by the test part: a trial ends with its training.
+    trial = values["trial"] is not None
+    if not trial:
+        task.begin(folder.path)
     if checkpoint is not None:
         print(f"Continuing from {checkpoint}")
-    fitted = fit(values, task.prepare, loggers, checkpoint)
-    facts = task.finish(folder.path, fitted, loggers)
+    fitted = fit(values, task.prepare, loggers, checkpoint, others)
+    facts = {} if trial else task.finish(folder.path, fitted, loggers)
     folder.write(
-        "done",
+        "pruned" if fitted.pruned else "done",
         objective=fitted.objective,
         label=task.label,
         epochs=len(fitted.history.rows),
         seeds={"model": values["seed"], "split": values["split"].get("seed")},
         device=str(fitted.trainer.strategy.root_device),
         process_peak_memory_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        fingerprints=list(task.fingerprints),
         **_config_facts(values),
         **facts,
     )
-    task.show(folder.path)
+    if not trial:
+        task.show(folder.path)
     return fitted.objective
-
-
-def is_first_process() -> bool:
-    """False in the processes that DDP starts beside the first."""
-    return getattr(rank_zero_only, "rank", 0) == 0

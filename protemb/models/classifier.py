@@ -8,6 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from protemb.models.batches import TokenBatch
+from protemb.models.counts import CountBatch
 from protemb.models.embedder import Embedder
 
 LEAST = 1e-9
@@ -52,6 +54,12 @@ class SequenceClassifier(nn.Module):
         """Return logits_BC."""
         embed = self.known or self.embedder
         return self.head(embed(tokens_BL, lengths_B, positions_B))
+
+    def of(self, batch: TokenBatch | CountBatch) -> Tensor:
+        """Return logits_BC of a batch; counts only where they suffice the embedder."""
+        if isinstance(batch, CountBatch):
+            return self.head(self.embedder.of_counts(batch.counts_BV, batch.lengths_B))
+        return self(batch.tokens_BL, batch.lengths_B, batch.positions_B)
 
 
 class Standardise(nn.Module):

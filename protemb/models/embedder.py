@@ -1,6 +1,6 @@
 """An encoder, a level and a pooling: sequences in, one vector each out.
 
-Shape letters: B = sequences, L = longest of them, D = features.
+Shape letters: B = sequences, L = longest of them, D = features, V = alphabet size.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from protemb.errors import ConfigError
-from protemb.models.encoders import Encoder
+from protemb.models.encoders import Encoder, ResidueTable
 from protemb.models.pooling import POOLINGS, EndsPooling, MeanPooling, Pooling
 
 LONG = 8192
@@ -48,6 +48,22 @@ class Embedder(nn.Module):
         """Return vectors_BD."""
         return pool_level(self.encoder, self.level, self.pooling, tokens_BL, lengths_B, positions_B)
 
+    @property
+    def counts_suffice(self) -> bool:
+        """Whether residue counts are all that a vector depends on."""
+        return averaged_table(self.encoder, self.level, self.pooling) is not None
+
+    def of_counts(self, counts_BV: Tensor, lengths_B: Tensor) -> Tensor:
+        """Return the vectors_BD of sequences with these residue counts, where they suffice."""
+        table = averaged_table(self.encoder, self.level, self.pooling)
+        assert table is not None, "only where `counts_suffice`"
+        return table.mean_of_counts(counts_BV, lengths_B)
+
+
+def averaged_table(encoder: Encoder, level: str, pooling: Pooling) -> ResidueTable | None:
+    """The residue table, where a vector is the mean of its rows and nothing else."""
+    return encoder.table_at(level) if isinstance(pooling, MeanPooling) else None
+
 
 def pool_level(
     encoder: Encoder,
@@ -58,8 +74,8 @@ def pool_level(
     positions_B: Tensor | None = None,
 ) -> Tensor:
     """Return vectors_BD of a level, in the cheapest way that is exact."""
-    table = encoder.table_at(level)
-    if table is not None and isinstance(pooling, MeanPooling):
+    table = averaged_table(encoder, level, pooling)
+    if table is not None:
         return table.mean(tokens_BL, lengths_B)
     if is_long(encoder, tokens_BL, lengths_B):
         return pooling.over_pieces(encoder.pieces(tokens_BL, level), positions_B)

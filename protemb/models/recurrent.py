@@ -13,7 +13,7 @@ Time-major tensors have L first, as the kernels want them.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,6 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from protemb.errors import ConfigError
-from protemb.models.batches import padding_mask
 
 PATHS = ("auto", "packed", "staircase")
 
@@ -32,7 +31,11 @@ Step = Callable[[Tensor, State | None], tuple[Tensor, State]]
 
 # A new piece begins when fewer than this share of a piece's rows is still running.
 _SHRINK = 0.75
-# Without gradients a piece is at most this long, so one long protein needs little workspace.
+# Without gradients a piece has at most so many residues, as long as it has at least so many steps:
+# what a small network computes is then still in the processor's cache when it is put away. Much
+# smaller pieces cost a large one more, whose weights are rearranged for each.
+_RESIDUES, _STEPS = 2**14, 64
+# And at most so many, so one long protein needs little workspace.
 _CHUNK = 1024
 
 
@@ -65,34 +68,43 @@ def _packed(rnn: nn.LSTM | nn.GRU, inputs_BLD: Tensor, lengths_B: Tensor) -> Ten
 
 def _staircase(rnn: nn.LSTM | nn.GRU, inputs_BLD: Tensor, lengths_B: Tensor) -> Tensor:
     sorted_B, order_B = torch.sort(lengths_B, descending=True, stable=True)
+    in_order = torch.equal(order_B, torch.arange(len(order_B)))
     order_B = order_B.to(inputs_BLD.device)
-    pieces = staircase(sorted_B.tolist(), None if torch.is_grad_enabled() else _CHUNK)
+    most = None if torch.is_grad_enabled() else _RESIDUES
+    pieces = staircase(sorted_B.tolist(), most)
     width, longest = inputs_BLD.shape[1], int(sorted_B[0])
-    states_LBD = inputs_BLD[:, :longest].transpose(0, 1).index_select(1, order_B)
+    states_LBD = inputs_BLD[:, :longest].transpose(0, 1)
+    if not in_order:
+        states_LBD = states_LBD.index_select(1, order_B)
     backwards = _backwards(sorted_B, longest).to(inputs_BLD.device)
+    run = _layer if torch.is_grad_enabled() else _layer_in_place
     for layer in range(rnn.num_layers):
         if layer and rnn.dropout and rnn.training:
             states_LBD = F.dropout(states_LBD, rnn.dropout)
-        directions = [_run_pieces(rnn, layer, "", states_LBD, pieces)]
-        if rnn.bidirectional:
-            reversed_LBD = _Reverse.apply(states_LBD, backwards)
-            reversed_LBH = _run_pieces(rnn, layer, "_reverse", reversed_LBD, pieces)
-            directions.append(_Reverse.apply(reversed_LBH, backwards))
-        states_LBD = torch.cat(directions, 2) if rnn.bidirectional else directions[0]
-    states_BLH = states_LBD.index_select(1, torch.argsort(order_B)).transpose(0, 1)
-    mask_BL = padding_mask(lengths_B, longest, inputs_BLD.device)
-    return F.pad(states_BLH.masked_fill(~mask_BL[..., None], 0.0), (0, 0, 0, width - longest))
+        states_LBD = run(rnn, layer, states_LBD, pieces, backwards)
+    if torch.is_grad_enabled() or not in_order:
+        # In any case a copy, because autograd keeps what the layer gave.
+        states_LBD = states_LBD.index_select(1, torch.argsort(order_B))
+    padding_LB = torch.arange(longest)[:, None] >= lengths_B
+    padding = padding_LB.flatten().nonzero()[:, 0].to(inputs_BLD.device)
+    states_LBD.flatten(0, 1).index_fill_(0, padding, 0.0)
+    states_BLH = states_LBD.transpose(0, 1)
+    return states_BLH if width == longest else F.pad(states_BLH, (0, 0, 0, width - longest))
 
 
-def staircase(lengths: list[int], chunk: int | None = None) -> list[tuple[int, int, int]]:
+def staircase(lengths: list[int], most: int | None = None) -> list[tuple[int, int, int]]:
     """Cut time into pieces (start, stop, rows) for lengths in descending order.
 
     Rows that end inside a piece run on over padding until its end; their surplus is never read.
 
+    Args:
+        lengths: of the rows.
+        most: residues in a piece, unless that were too few steps.
+
     >>> staircase([9, 9, 4, 2])
     [(0, 4, 4), (4, 9, 2)]
-    >>> staircase([9, 8, 8, 8], chunk=5)
-    [(0, 5, 4), (5, 8, 4), (8, 9, 1)]
+    >>> staircase([190, 180, 180, 180], most=100)
+    [(0, 64, 4), (64, 128, 4), (128, 180, 4), (180, 190, 1)]
     """
     pieces, start, rows = [], 0, len(lengths)
     while start < lengths[0]:
@@ -100,8 +112,8 @@ def staircase(lengths: list[int], chunk: int | None = None) -> list[tuple[int, i
             rows -= 1
         # The piece ends where too few of its rows would remain.
         stop = lengths[math.ceil(rows * _SHRINK) - 1]
-        if chunk is not None:
-            stop = min(stop, start + chunk)
+        if most is not None:
+            stop = min(stop, start + min(max(_STEPS, most // rows), _CHUNK))
         pieces.append((start, stop, rows))
         start = stop
     return pieces
@@ -133,45 +145,95 @@ def one_direction(rnn: nn.LSTM | nn.GRU, layer: int, direction: str) -> Step:
     return step
 
 
-def _run_pieces(
+def _layer(
     rnn: nn.LSTM | nn.GRU,
     layer: int,
-    direction: str,
     inputs_LBD: Tensor,
     pieces: list[tuple[int, int, int]],
+    backwards: Tensor,
 ) -> Tensor:
-    """Run one layer in one direction, piece by piece, carrying the state."""
-    step = one_direction(rnn, layer, direction)
+    """One layer in all its directions."""
     rows = inputs_LBD.shape[1]
+    directions = []
+    for direction in _directions(rnn):
+        ordered_LBD = _Reverse.apply(inputs_LBD, backwards) if direction else inputs_LBD
+        outputs = [
+            output if output.shape[1] == rows else F.pad(output, (0, 0, 0, rows - output.shape[1]))
+            for output in _run_pieces(one_direction(rnn, layer, direction), ordered_LBD, pieces)
+        ]
+        states_LBH = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+        directions.append(_Reverse.apply(states_LBH, backwards) if direction else states_LBH)
+    return torch.cat(directions, 2) if rnn.bidirectional else directions[0]
+
+
+def _layer_in_place(
+    rnn: nn.LSTM | nn.GRU,
+    layer: int,
+    inputs_LBD: Tensor,
+    pieces: list[tuple[int, int, int]],
+    backwards: Tensor,
+) -> Tensor:
+    """The same where no gradients are wanted: each piece is put where it belongs at once."""
+    longest, rows, _ = inputs_LBD.shape
+    hidden, directions = rnn.hidden_size, _directions(rnn)
+    states_LBH = inputs_LBD.new_zeros(longest, rows, hidden * len(directions))
+    for place, direction in enumerate(directions):
+        own_LBH = states_LBH[..., place * hidden : (place + 1) * hidden]
+        ordered_LBD = _Reverse.apply(inputs_LBD, backwards) if direction else inputs_LBD
+        outputs = _run_pieces(one_direction(rnn, layer, direction), ordered_LBD, pieces)
+        for (start, stop, active), output in zip(pieces, outputs, strict=True):
+            if direction:
+                index = backwards.view(longest, rows)[start:stop, :active].flatten()
+                own_LBH.flatten(0, 1).index_copy_(0, index, output.flatten(0, 1))
+            else:
+                own_LBH[start:stop, :active] = output
+    return states_LBH
+
+
+def _directions(rnn: nn.LSTM | nn.GRU) -> tuple[str, ...]:
+    return ("", "_reverse") if rnn.bidirectional else ("",)
+
+
+def _run_pieces(
+    step: Step, inputs_LBD: Tensor, pieces: list[tuple[int, int, int]]
+) -> Iterator[Tensor]:
+    """Yield the outputs of the pieces, carrying the state from each to the next."""
     state: State | None = None
-    outputs = []
     for start, stop, active in pieces:
         if state is not None:
             state = tuple(part[:, :active] for part in state)
         output, state = step(inputs_LBD[start:stop, :active], state)
-        outputs.append(output if active == rows else F.pad(output, (0, 0, 0, rows - active)))
-    return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+        yield output
 
 
 def _backwards(lengths_B: Tensor, length: int) -> Tensor:
-    """Time index that reverses each sequence within its own length (padding stays in place)."""
+    """Place of each residue, row by row in time, once its sequence is reversed within its length.
+
+    Padding stays in place. Places count the rows of states_LBH.flatten(0, 1).
+    """
     time_L1 = torch.arange(length)[:, None]
-    return torch.where(time_L1 < lengths_B, lengths_B - 1 - time_L1, time_L1)
+    time_LB = torch.where(time_L1 < lengths_B, lengths_B - 1 - time_L1, time_L1)
+    return (time_LB * len(lengths_B) + torch.arange(len(lengths_B))).flatten()
 
 
 class _Reverse(torch.autograd.Function):
     """Reverse time within each sequence.
 
-    The index is its own inverse, so the gradient is the same gather; autograd's own backward of a
-    gather is a slow scatter-add.
+    The index is its own inverse, so the gradient is the same choice of rows; autograd's own
+    backward is a slow scatter-add.
     """
 
     @staticmethod
-    def forward(ctx, inputs_LBD: Tensor, index_LB: Tensor) -> Tensor:
-        ctx.save_for_backward(index_LB)
-        return inputs_LBD.gather(0, index_LB[..., None].expand_as(inputs_LBD))
+    def forward(ctx, inputs_LBD: Tensor, index: Tensor) -> Tensor:
+        ctx.save_for_backward(index)
+        return _rows(inputs_LBD, index)
 
     @staticmethod
     def backward(ctx, grad_LBD: Tensor) -> tuple[Tensor, None]:
-        (index_LB,) = ctx.saved_tensors
-        return grad_LBD.gather(0, index_LB[..., None].expand_as(grad_LBD)), None
+        (index,) = ctx.saved_tensors
+        return _rows(grad_LBD, index), None
+
+
+def _rows(states_LBD: Tensor, index: Tensor) -> Tensor:
+    """Whole rows are copied several times faster than a gather copies their numbers."""
+    return states_LBD.flatten(0, 1).index_select(0, index).view(states_LBD.shape)

@@ -101,11 +101,12 @@ def find_clusters(
 def _cached(cache_dir: Path | None, key: Facts, compute: Callable[[], np.ndarray]) -> np.ndarray:
     if cache_dir is None:
         return compute()
-    folder = cached_folder(
+    name = "cluster_of_S.npy"
+    return cached_folder(
         Path(cache_dir) / "clusters" / content_key(key),
-        lambda part: np.save(part / "cluster_of_S.npy", compute()),
+        lambda part: np.save(part / name, compute()),
+        lambda folder: np.load(folder / name, allow_pickle=False),
     )
-    return np.load(folder / "cluster_of_S.npy", allow_pickle=False)
 
 
 def _mmseqs(binary: str, *arguments: str) -> str:

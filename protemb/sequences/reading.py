@@ -146,7 +146,7 @@ def read_to(
             report |= {"labels": list(names), "no_label": _count_empty(names, codes_A[kept_A])}
         write_json(part / "report.json", report)
 
-    return Reading.open(cached_folder(folder, fill))
+    return cached_folder(folder, fill, Reading.open)
 
 
 def _count_empty(names: tuple[str, ...], codes_N: np.ndarray) -> int:

@@ -110,7 +110,7 @@ class Recorder:
     ) -> None:
         self._tokenizer, self._shard = Tokenizer(alphabet, policy), shard
         self.known = 0  # records with known letters, those of other shares too
-        self._places = array("q")
+        self._places = array("q")  # with a shard; without one, every place is taken
         self._builder = TokenStoreBuilder(folder, alphabet)
         self._lines = array("q")
         self._ids = array("q")  # hashes
@@ -142,7 +142,8 @@ class Recorder:
             self._builder.source = entry.source
             self._starts.append((len(self), entry.source))
         self._builder.append(entry.id, tokens_L, entry.line)
-        self._places.append(self.known - 1)
+        if self._shard is not None:
+            self._places.append(self.known - 1)
         self._lines.append(entry.line)
         self._ids.append(hash(entry.id))
         return len(tokens_L)
@@ -176,6 +177,8 @@ class Recorder:
 
     def places(self) -> np.ndarray:
         """Place of each added record among all records with known letters, from 0."""
+        if self._shard is None:
+            return np.arange(self.known)
         return np.array(self._places, np.int64)
 
     def counts(self) -> dict[str, Any]:

@@ -110,7 +110,7 @@ class ResidueSource(ABC):
             with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
                 return self.load_residues(temporary)
         folder = Path(cache_dir) / "datasets" / self._content_key()
-        return ResidueSet.open(cached_folder(folder, self._fill))
+        return cached_folder(folder, self._fill, ResidueSet.open)
 
     def _content_key(self) -> str:
         return content_key(

@@ -139,7 +139,7 @@ class FileSource:
             with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
                 return self.load(temporary)
         folder = Path(cache_dir) / "datasets" / self._content_key()
-        return LabelledSet.open(cached_folder(folder, self._fill))
+        return cached_folder(folder, self._fill, LabelledSet.open)
 
     def _content_key(self) -> str:
         rules = {"label": self._label, "id": self._files.id, "record_key": self._key}

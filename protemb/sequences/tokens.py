@@ -20,20 +20,13 @@ import numpy as np
 from protemb.errors import InputError
 from protemb.files import write_json
 from protemb.sequences.alphabet import AA21, Alphabet, Tokenizer
+from protemb.sequences.repeats import Digests
 
 FORMAT = 1
 ARRAYS = ("tokens_T", "offsets_S1", "sequence_of_N", "ids_T", "id_offsets_N1")
 # One appended record in the builder's scratch file; little-endian, no padding.
-ROW = struct.Struct("<16s16sqqq")
-ROW_DTYPE = np.dtype(
-    [
-        ("sequence", "<u8", 2),
-        ("id", "<u8", 2),
-        ("residues", "<i8"),
-        ("bytes", "<i8"),
-        ("line", "<i8"),
-    ]
-)
+ROW = struct.Struct("<qqq")
+ROW_DTYPE = np.dtype([("residues", "<i8"), ("bytes", "<i8"), ("line", "<i8")])
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,8 +146,8 @@ class TokenStoreBuilder:
     """Streams records to disk and leaves a `TokenStore` in `folder`.
 
     Use it in a `with` block: `append` each record, then `finish`. Nothing per record stays in
-    memory while appending; `finish` needs about 70 bytes per record for a moment (sorting
-    digests), not the sequences.
+    memory while appending; `finish` needs about 30 bytes per record for a moment (whole numbers),
+    not the sequences.
 
     Attributes:
         counts: what was done; `repeated_records` = same id and same sequence, kept once.
@@ -169,6 +162,7 @@ class TokenStoreBuilder:
         self._tokens = tempfile.TemporaryFile(dir=self.folder)
         self._ids = tempfile.TemporaryFile(dir=self.folder)
         self._rows = tempfile.TemporaryFile(dir=self.folder)
+        self._sequence_digests, self._id_digests = Digests(self.folder), Digests(self.folder)
 
     def __enter__(self) -> "TokenStoreBuilder":
         return self
@@ -176,6 +170,8 @@ class TokenStoreBuilder:
     def __exit__(self, *_: object) -> None:
         for scratch in (self._tokens, self._ids, self._rows):
             scratch.close()
+        for digests in (self._sequence_digests, self._id_digests):
+            digests.close()
 
     def append(self, record_id: str, tokens: np.ndarray, line: int = 0) -> None:
         """Add a record; `line` (1-based, 0 = not known) is where an error would point."""
@@ -186,8 +182,9 @@ class TokenStoreBuilder:
             raise InputError(self.source, problem, line or None, record_id)
         self._tokens.write(residues)
         self._ids.write(name)
-        digests = (hashlib.blake2b(text, digest_size=16).digest() for text in (residues, name))
-        self._rows.write(ROW.pack(*digests, len(residues), len(name), line))
+        self._sequence_digests.append(residues)
+        self._id_digests.append(name)
+        self._rows.write(ROW.pack(len(residues), len(name), line))
 
     def finish(self) -> tuple[TokenStore, np.ndarray]:
         """Write the store; return it and kept_A, False where an appended record was a repeat.
@@ -199,11 +196,14 @@ class TokenStoreBuilder:
             raise InputError(self.source, "no sequences")
         self._rows.flush()
         rows_A = np.memmap(self._rows, ROW_DTYPE, "r").view(np.ndarray)
-        first_A = _first_equal(rows_A["sequence"])
+        first_A = self._sequence_digests.first_equal()
         kept_A = self._kept(rows_A, first_A)
         # A record that repeats an earlier id repeats its sequence too, so firsts are all kept.
         distinct_A = first_A == np.arange(len(rows_A))
-        sequence_of_A = (np.cumsum(distinct_A) - 1)[first_A]
+        number_A = np.cumsum(distinct_A)
+        number_A -= 1
+        sequence_of_A = number_A[first_A]
+        del first_A, number_A
 
         _save_selected(self.folder / "tokens_T.npy", self._tokens, rows_A["residues"], distinct_A)
         _save_selected(self.folder / "ids_T.npy", self._ids, rows_A["bytes"], kept_A)
@@ -215,7 +215,7 @@ class TokenStoreBuilder:
         return TokenStore.open(self.folder), kept_A
 
     def _kept(self, rows_A: np.ndarray, first_A: np.ndarray) -> np.ndarray:
-        first_id_A = _first_equal(rows_A["id"])
+        first_id_A = self._id_digests.first_equal()
         kept_A = first_id_A == np.arange(len(rows_A))
         conflicts = np.flatnonzero(first_A != first_A[first_id_A])
         if len(conflicts):
@@ -245,23 +245,10 @@ class TokenStoreBuilder:
         return digest.hexdigest()
 
 
-def _first_equal(digests_A2: np.ndarray) -> np.ndarray:
-    """Return first_A, the smallest index that holds the same digest.
-
-    >>> _first_equal(np.array([[1, 2], [3, 4], [1, 2], [1, 4]], np.uint64)).tolist()
-    [0, 1, 0, 3]
-    """
-    order_A = np.lexsort(digests_A2.T)  # stable: within a digest, indices ascend
-    sorted_A2 = digests_A2[order_A]
-    starts_A = np.ones(len(order_A), bool)
-    starts_A[1:] = (sorted_A2[1:] != sorted_A2[:-1]).any(axis=1)
-    first_A = np.empty(len(order_A), np.int64)
-    first_A[order_A] = order_A[starts_A][np.cumsum(starts_A) - 1]
-    return first_A
-
-
 def _offsets(lengths: np.ndarray) -> np.ndarray:
-    return np.concatenate([[0], np.cumsum(lengths)])
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
 
 
 def _save_selected(
@@ -269,13 +256,12 @@ def _save_selected(
 ) -> None:
     """Copy the selected ones of the byte strings in `scratch` to a .npy file, a chunk at a time."""
     total = int(lengths_A[selected_A].sum())
-    target_T = np.lib.format.open_memmap(path, "w+", np.uint8, (total,))
     scratch.seek(0)
-    filled = 0
-    for start in range(0, len(lengths_A), chunk):
-        here = slice(start, start + chunk)
-        source_T = np.fromfile(scratch, np.uint8, int(lengths_A[here].sum()))
-        piece_T = source_T[np.repeat(selected_A[here], lengths_A[here])]
-        target_T[filled : filled + len(piece_T)] = piece_T
-        filled += len(piece_T)
-    target_T.flush()
+    # Not a mapped array: a disk that gets full would end the process without a word.
+    with open(path, "wb") as target:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (total,)}
+        np.lib.format.write_array_header_1_0(target, header)
+        for start in range(0, len(lengths_A), chunk):
+            here = slice(start, start + chunk)
+            source_T = np.fromfile(scratch, np.uint8, int(lengths_A[here].sum()))
+            target.write(source_T[np.repeat(selected_A[here], lengths_A[here])].tobytes())

@@ -69,7 +69,7 @@ class SequenceSource:
             }
         )
         folder = Path(cache_dir) / "datasets" / key
-        return LabelledSet.open(cached_folder(folder, self._fill))
+        return cached_folder(folder, self._fill, LabelledSet.open)
 
     def _fill(self, folder: Path) -> None:
         """Read everything and write the set to `folder`."""

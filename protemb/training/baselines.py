@@ -31,7 +31,7 @@ from threadpoolctl import threadpool_limits
 
 from protemb import __version__
 from protemb.errors import ConfigError
-from protemb.files import content_key, whole_file
+from protemb.files import cached_file, content_key
 from protemb.scores import confusion
 from protemb.sequences.dataset import LabelledSet
 from protemb.sequences.grouping import assign_groups
@@ -89,10 +89,11 @@ def fit_baselines(
         "version": [__version__, FORMAT, sklearn.__version__],
     }
     path = cache_dir / "baselines" / f"{content_key(parts)}.npy"
-    if not path.is_file():
-        with whole_file(path) as part:
-            np.save(part, np.stack(list(_fit(data, split, seed, names).values())))
-    return dict(zip(names, np.load(path, allow_pickle=False), strict=True))
+    return cached_file(
+        path,
+        lambda part: np.save(part, np.stack(list(_fit(data, split, seed, names).values()))),
+        lambda found: dict(zip(names, np.load(found, allow_pickle=False), strict=True)),
+    )
 
 
 class _Task(NamedTuple):

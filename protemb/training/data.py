@@ -11,14 +11,15 @@ from torch import Tensor
 
 from protemb.errors import ConfigError
 from protemb.models.batches import TokenBatch, collate, plan_batches
+from protemb.models.counts import CountBatch, residue_counts
 from protemb.sequences.dataset import LabelledSet
 from protemb.sequences.splits import Split
 from protemb.training.planned import PlannedData
 
 CLASS_WEIGHTS = ("balanced", "none")
 
-LabelledBatch = tuple[TokenBatch, Tensor, Tensor]
-"""(tokens, labels_B, weights_B)."""
+LabelledBatch = tuple[TokenBatch | CountBatch, Tensor, Tensor]
+"""(tokens or their counts, labels_B, weights_B)."""
 
 
 class SequenceData(PlannedData):
@@ -59,6 +60,7 @@ class SequenceData(PlannedData):
         self.data, self.split = data, split
         self.residues, self.max_records, self.seed = residues, max_records, seed
         self.positions_N = data.fields["position"] if positions else None
+        self.counts_SV: np.ndarray | None = None
         sizes_C = np.bincount(data.labels_N[split.train], minlength=len(data.label_names))
         self.class_weights_C = np.ones(len(sizes_C))
         if class_weights == "balanced":
@@ -93,13 +95,28 @@ class SequenceData(PlannedData):
         if rank >= len(records):
             mine, weights = slice(0, 1), np.zeros(1)
         chosen = records[mine]
-        tokens = collate(
-            [self.data.store.tokens(record) for record in chosen],
-            self.data.store.alphabet.size,
-            None if self.positions_N is None else self.positions_N[chosen],
-        )
         labels_B = torch.from_numpy(self.data.labels_N[chosen])
-        return tokens, labels_B, torch.from_numpy(weights[mine].astype(np.float32))
+        return self._inputs(chosen), labels_B, torch.from_numpy(weights[mine].astype(np.float32))
+
+    def count_residues(self, wanted: bool) -> None:
+        """From now on give counts in place of tokens, or tokens again.
+
+        The batches hold the same records in the same order. Where the counts would take too much
+        memory, tokens it is.
+        """
+        self.counts_SV = residue_counts(self.data.store) if wanted else None
+
+    def _inputs(self, records: np.ndarray) -> TokenBatch | CountBatch:
+        store = self.data.store
+        if self.counts_SV is not None:
+            counts_BV = self.counts_SV[store.sequence_of_N[records]]
+            lengths_B = store.lengths_N[records]
+            return CountBatch(torch.from_numpy(counts_BV), torch.from_numpy(lengths_B))
+        return collate(
+            [store.tokens(record) for record in records],
+            store.alphabet.size,
+            None if self.positions_N is None else self.positions_N[records],
+        )
 
     def planned(self, part: str, epoch: int | None) -> list[np.ndarray]:
         """Record indices of every batch of a part."""
@@ -108,3 +125,7 @@ class SequenceData(PlannedData):
     def dealt(self, batch: Any, epoch: int | None, rank: int, devices: int) -> Any:
         """One device's share of a planned batch."""
         return self.batch(batch, rank, devices)
+
+    def amount(self, batch: Any, epoch: int | None) -> float:
+        """Weight of a planned batch's records."""
+        return float(self.class_weights_C[self.data.labels_N[batch]].sum())

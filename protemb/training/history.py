@@ -11,11 +11,13 @@ from protemb.training.data import LabelledBatch
 class History(pl.Callback):
     """Keeps each epoch's metrics, through interruptions: they travel in the checkpoint.
 
-    `rows` has one dict per epoch: epoch (from 1), residues per second, and every logged metric.
+    `rows` has one dict per epoch: epoch (from 1), residues per second, and every logged metric;
+    `steps` has the optimiser's steps by then.
     """
 
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
+        self.steps: list[int] = []
         self._residues, self._started = 0, 0.0
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -35,27 +37,26 @@ class History(pl.Callback):
         batch: LabelledBatch,
         index: int,
     ) -> None:
-        """Show the rate in the progress bar."""
+        """Count the residues."""
         self._residues += int(batch[0].lengths_B.sum()) * trainer.world_size
-        rate = self._rate()
-        module.log("residues/s", rate, on_step=True, on_epoch=False, prog_bar=True, logger=False)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Append the epoch's row (validation has run by now)."""
-        row = {"epoch": trainer.current_epoch + 1, "residues_per_second": self._rate()}
+        row = {"epoch": trainer.current_epoch + 1, "residues_per_second": self.rate()}
         for name, value in trainer.callback_metrics.items():
-            if "/" in name and name != "residues/s":
+            if "/" in name:
                 row[name] = float(value)
         self.rows.append(row)
+        self.steps.append(trainer.global_step)
 
-    def _rate(self) -> float:
+    def rate(self) -> float:
         """Residues per second since the epoch began, loading and validation included."""
         return round(self._residues / (time.perf_counter() - self._started), 1)
 
     def state_dict(self) -> dict[str, Any]:
         """For the checkpoint."""
-        return {"rows": self.rows}
+        return {"rows": self.rows, "steps": self.steps}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """From the checkpoint."""
-        self.rows = list(state["rows"])
+        self.rows, self.steps = list(state["rows"]), list(state["steps"])

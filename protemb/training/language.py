@@ -45,11 +45,11 @@ class LanguageModule(TaskModule):
         self.val_loss = MeanMetric(nan_strategy="disable")
         self.val_accuracy = MeanMetric(nan_strategy="disable")
 
-    def training_step(self, batch: LanguageBatch, _batch_idx: int) -> Tensor:
+    def training_step(self, batch: LanguageBatch, batch_idx: int) -> Tensor:
         """Mean nats per target; this device's share of it."""
         nats_BL, _ = residue_nats(self.network, batch)
         loss = nats_BL.sum() * batch[2]
-        return self.logged(loss)
+        return self.logged(loss, batch_idx)
 
     def validation_step(self, batch: LanguageBatch, _batch_idx: int) -> None:
         """Count this device's targets."""

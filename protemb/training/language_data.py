@@ -103,3 +103,8 @@ class LanguageData(PlannedData):
     def dealt(self, batch: Any, epoch: int | None, rank: int, devices: int) -> Any:
         """One device's share of a planned batch."""
         return self.batch(batch, epoch, rank, devices)
+
+    def amount(self, batch: Any, epoch: int | None) -> float:
+        """Number of a planned batch's targets."""
+        targets = (self.example(int(record), epoch)[1] for record in batch)
+        return float(sum(int((targets_L != NO_TARGET).sum()) for targets_L in targets))

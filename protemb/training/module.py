@@ -42,27 +42,29 @@ class ClassifierModule(TaskModule):
         self.val_loss = MeanMetric(nan_strategy="disable")
 
     def on_fit_start(self) -> None:
-        """Compute once what a frozen encoder would compute in every epoch."""
+        """Compute once what every epoch would compute again."""
         embedder = self.classifier.embedder
-        if is_frozen(embedder):
-            batches = self.trainer.datamodule  # type: ignore[attr-defined]
+        batches = self.trainer.datamodule  # type: ignore[attr-defined]
+        frozen = is_frozen(embedder)
+        batches.count_residues(embedder.counts_suffice and not frozen)
+        if frozen:
             known = self.classifier.known = known_vectors(embedder, batches, self.device)
             if isinstance(self.classifier.head[0], Standardise):
                 self.classifier.head[0].fit(known.vectors_ND[: len(batches.split.train)])
 
     def _losses(self, batch: LabelledBatch) -> tuple[Tensor, Tensor]:
-        tokens, labels_B, _ = batch
-        logits_BC = self.classifier(tokens.tokens_BL, tokens.lengths_B, tokens.positions_B)
+        inputs, labels_B, _ = batch
+        logits_BC = self.classifier.of(inputs)
         losses_B = F.cross_entropy(
             logits_BC.float(), labels_B, label_smoothing=self.label_smoothing, reduction="none"
         )
         return logits_BC, losses_B
 
-    def training_step(self, batch: LabelledBatch, _batch_idx: int) -> Tensor:
+    def training_step(self, batch: LabelledBatch, batch_idx: int) -> Tensor:
         """Weighted cross-entropy of this device's share of the batch."""
         _, losses_B = self._losses(batch)
         loss = (losses_B * batch[2]).sum()
-        return self.logged(loss)
+        return self.logged(loss, batch_idx)
 
     def validation_step(self, batch: LabelledBatch, _batch_idx: int) -> None:
         """Count this device's share; rows of weight zero are another device's."""

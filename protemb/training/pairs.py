@@ -86,3 +86,7 @@ class PairData(PlannedData):
     def dealt(self, batch: Any, epoch: int | None, rank: int, devices: int) -> Any:
         """One device's share of a planned batch."""
         return self.batch(batch, rank, devices)
+
+    def amount(self, batch: Any, epoch: int | None) -> float:
+        """Number of a planned batch's pairs."""
+        return float(len(batch))

@@ -20,7 +20,7 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from protemb import __version__
-from protemb.files import content_key, whole_file
+from protemb.files import cached_file, content_key
 from protemb.sequences.partition import Split
 from protemb.sequences.residue_set import ResidueSet
 from protemb.sequences.segments import NOT_COUNTED
@@ -60,10 +60,11 @@ def fit_residue_baselines(
         "version": [__version__, FORMAT, sklearn.__version__],
     }
     path = cache_dir / "baselines" / f"{content_key(parts)}.npy"
-    if not path.is_file():
-        with whole_file(path) as part:
-            np.save(part, np.stack(list(_fit(data, split, seed).values())))
-    return dict(zip(NAMES, np.load(path, allow_pickle=False), strict=True))
+    return cached_file(
+        path,
+        lambda part: np.save(part, np.stack(list(_fit(data, split, seed).values()))),
+        lambda found: dict(zip(NAMES, np.load(found, allow_pickle=False), strict=True)),
+    )
 
 
 def _fit(data: ResidueSet, split: Split, seed: int) -> dict[str, np.ndarray]:

@@ -119,3 +119,7 @@ class ResidueData(PlannedData):
     def dealt(self, batch: Any, epoch: int | None, rank: int, devices: int) -> Any:
         """One device's share of a planned batch."""
         return self.batch(batch, rank, devices)
+
+    def amount(self, batch: Any, epoch: int | None) -> float:
+        """Weight of a planned batch's residues."""
+        return float(sum(self._weights(self.data.codes(record)).sum() for record in batch))

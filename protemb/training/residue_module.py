@@ -62,11 +62,11 @@ class ResidueModule(TaskModule):
         # Without class weights all residues of a batch that count have one weight.
         return logs_B, weights_BL.amax(1), counted_BL.sum(1)
 
-    def training_step(self, batch: ResidueBatch, _batch_idx: int) -> Tensor:
+    def training_step(self, batch: ResidueBatch, batch_idx: int) -> Tensor:
         """Weighted loss of this device's share of the batch."""
         logs_X, weights_X, _ = self.losses(batch)
         loss = (logs_X * weights_X).sum()
-        return self.logged(loss)
+        return self.logged(loss, batch_idx)
 
     def validation_step(self, batch: ResidueBatch, _batch_idx: int) -> None:
         """Count this device's share; residues of weight zero do not count or are another's."""

@@ -44,7 +44,7 @@ class SimilarityModule(TaskModule):
         self.val_scores, self.val_levels = CatMetric(), CatMetric()
         self.val_loss = MeanMetric(nan_strategy="disable")
 
-    def training_step(self, batch: PairBatch, _batch_idx: int) -> Tensor:
+    def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
         """Mean ordinal loss of this device's share of the batch."""
         tokens, pairs_P2, levels_P, weights_P = batch
         tokens_BL = tokens.tokens_BL
@@ -55,7 +55,7 @@ class SimilarityModule(TaskModule):
             tokens_BL = torch.where(drawn_BL, torch.randint_like(tokens_BL, RESIDUES), tokens_BL)
         scores_P = self.scorer(tokens_BL, tokens.lengths_B, pairs_P2)
         loss = (self.scorer.losses(scores_P, levels_P) * weights_P).sum()
-        return self.logged(loss)
+        return self.logged(loss, batch_idx)
 
     def on_train_batch_end(self, outputs: Any, batch: PairBatch, batch_idx: int) -> None:
         """A higher score must not mean a lower level."""

@@ -10,6 +10,7 @@ import numpy as np
 from joblib import Parallel, delayed, parallel_config
 from threadpoolctl import threadpool_limits
 
+from protemb.claims import HeldElsewhere, claim
 from protemb.files import whole_file
 
 Arrays = dict[str, np.ndarray]
@@ -28,7 +29,8 @@ def evaluate_cells(
     A job runs in a process of its own with numerical libraries on one thread: two processes on two
     cores are faster than two threads in one. A result is written whole, as folder/<key>.npz; one
     that is there and can be read is taken as it is, so name `folder` by all that the results
-    depend on. Nothing is pickled but the jobs themselves on their way to the processes: let them
+    depend on. What another process computes at the same time is left for last, and waited for.
+    Nothing is pickled but the jobs themselves on their way to the processes: let them
     open what is large (memory maps) when they run.
 
     Args:
@@ -55,18 +57,34 @@ def evaluate_cells(
     missing = [key for key in jobs if key not in found]
     with parallel_config("loky", inner_max_num_threads=1):
         runs = Parallel(n_jobs=max(1, min(workers, len(missing))), return_as="generator_unordered")
-        for _ in runs(delayed(_run)(jobs[key], paths[key]) for key in missing):
-            report(1)
+        left = missing
+        for wait in (False, True):
+            elsewhere = []
+            for key in runs(delayed(_run)(key, jobs[key], paths[key], wait) for key in left):
+                if key is None:
+                    report(1)
+                else:
+                    elsewhere.append(key)
+            left = elsewhere
     for key in missing:
         found[key] = _load(paths[key])
     return {key: found[key] for key in jobs}
 
 
-def _run(job: Callable[[], Arrays], path: Path) -> None:
-    with threadpool_limits(1):
-        arrays = job()
-    with whole_file(path) as part:
-        np.savez_compressed(part, allow_pickle=False, **arrays)
+def _run(key: str, job: Callable[[], Arrays], path: Path, wait: bool) -> str | None:
+    """None once the result is there; the key where another process is at it."""
+    lock = path.with_name(f".{key}.lock")
+    try:
+        with claim(lock, wait):
+            if _read(path) is None:
+                with threadpool_limits(1):
+                    arrays = job()
+                with whole_file(path) as part:
+                    np.savez_compressed(part, allow_pickle=False, **arrays)
+            lock.unlink(missing_ok=True)
+    except HeldElsewhere:
+        return key
+    return None
 
 
 def _read(path: Path) -> Arrays | None:

@@ -8,16 +8,14 @@ sequence and the residues that matter in it), W = features of all columns side b
 of one column.
 """
 
-import fcntl
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from protemb.claims import claim
 from protemb.files import content_key
 from protemb.models.batches import collate, plan_batches
 from protemb.models.encoders import Encoder
@@ -112,7 +110,7 @@ def embed_variants(
     width = sum(column.dim for column in columns)
     report = progress or (lambda residues: None)
     ones_R = np.ones(len(requests), np.int64)
-    with _alone(path), RowLog(path, asked, ones_R, width) as log:
+    with claim(path / "lock", wait=True), RowLog(path, asked, ones_R, width) as log:
         if log.done:
             report(sum(int(lengths_S[batch].sum()) for batch in batches[: log.done]))
         for batch in batches[log.done :]:
@@ -155,15 +153,3 @@ def _rows(
         states = encoder(tokens.tokens_BL.to(device), tokens.lengths_B, levels)
         found = [column.rows(states[column.level], tokens.lengths_B, places) for column in columns]
     return np.concatenate(found, axis=1)
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold the folder for this process; the system lets go of it when the process ends."""
-    path.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

@@ -3,8 +3,9 @@
 Shape letters: N = records of the input, B = records of a block.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from protemb.errors import ConfigError, InputError
 from protemb.sequences.reading import Shard
+from protemb.sequences.repeats import repeated
 from protemb.vectors.formats.rows import TableReader
 from protemb.vectors.residues import ResidueTable, ResidueWriter
 from protemb.vectors.resuming import stored_facts
@@ -98,12 +100,13 @@ def _merge_vectors(
     with ExitStack() as stack:
         readers = [stack.enter_context(TableReader(path)) for path in shards]
         places = [_places(reader) for reader in readers]
-        total = _prove(np.concatenate(places), expected, output)
+        total = _prove(places, facts[TOTAL], expected, output)
+        again = repeated(lambda: chain.from_iterable(map(_ids, readers)))
+        if again is not None:
+            raise _two_sequences(output, again)
         writer = stack.enter_context(open_writer(output, facts, layout=layout))
-        ids_seen: set[str] = set()
         for start in range(0, facts[TOTAL], BLOCK):
             ids, vectors_BD, labels_B = _block(readers, places, start, start + BLOCK)
-            _once(ids, ids_seen, output)
             if ids:
                 writer.append(ids, vectors_BD, labels_B)
     return total
@@ -115,17 +118,28 @@ def _places(reader: TableReader) -> np.ndarray:
     return reader.records_N
 
 
-def _prove(places_N: np.ndarray, expected: int, output: Path) -> int:
-    """Every place once, and as many as the input has.
+def _prove(places: Sequence[np.ndarray], known: int, expected: int, output: Path) -> int:
+    """Every place once, and as many as the input has; return how many.
 
     A record that was given again under the same id leaves its place empty.
+
+    Args:
+        places: of each shard's records, ascending.
+        known: places of the input.
+        expected: how many of them are taken.
+        output: what errors name.
     """
-    if len(np.unique(places_N)) != len(places_N):
-        raise InputError(str(output), "two shards have the same record")
-    if len(places_N) != expected:
-        got = f"{len(places_N):,} records"
-        raise InputError(str(output), f"the shards have {got}, the input {expected:,}")
-    return len(places_N)
+    taken_N = np.zeros(known, bool)
+    for places_M in places:
+        if len(places_M) and not 0 <= places_M[0] <= places_M[-1] < known:
+            raise InputError(str(output), f"a shard has places outside the input's {known:,}")
+        if taken_N[places_M].any():
+            raise InputError(str(output), "two shards have the same record")
+        taken_N[places_M] = True
+    total = sum(map(len, places))
+    if total != expected:
+        raise InputError(str(output), f"the shards have {total:,} records, the input {expected:,}")
+    return total
 
 
 def _block(
@@ -146,12 +160,14 @@ def _block(
     return [ids[row] for row in order], np.concatenate(vectors)[order], labels_B
 
 
-def _once(ids: Sequence[str], seen: set[str], output: Path) -> None:
-    """Refuse an id that was there before: its two sequences were in different shards."""
-    for record_id in ids:
-        if record_id in seen:
-            raise InputError(str(output), "comes twice with different sequences", None, record_id)
-        seen.add(record_id)
+def _ids(reader: TableReader) -> Iterator[str]:
+    for start in range(0, len(reader), BLOCK):
+        yield from reader.ids(start, start + BLOCK)
+
+
+def _two_sequences(output: Path, record_id: str) -> InputError:
+    """Identical sequences are in the same shard, so an id of two shards has two."""
+    return InputError(str(output), "comes twice with different sequences", None, record_id)
 
 
 def _merge_states(
@@ -164,9 +180,9 @@ def _merge_states(
         if total != expected:
             raise InputError(str(output), f"the shards have {total:,} records, not {expected:,}")
         writer = stack.enter_context(ResidueWriter(output, facts, facts["dtype"]))
-        seen: set[str] = set()
-        for table in tables:
+        for number, table in enumerate(tables):
             for record_id, states_LD in table.items():
-                _once([record_id], seen, output)
+                if any(record_id in earlier for earlier in tables[:number]):
+                    raise _two_sequences(output, record_id)
                 writer.append(record_id, states_LD)
     return total

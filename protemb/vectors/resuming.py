@@ -1,8 +1,6 @@
 """What lets a long computation go on: a folder beside the output, for one process at a time."""
 
-import fcntl
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -12,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from protemb.claims import HeldElsewhere, claim
 from protemb.errors import InputError
 from protemb.files import read_json, write_json
 from protemb.vectors.formats.blocks import Plain, table_format
@@ -45,24 +44,14 @@ class WorkFolder:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         lock = self.path.with_name(f"{self.path.name}.lock")
         with ExitStack() as stack:
-            stack.callback(os.close, self._locked(lock))
+            try:
+                stack.enter_context(claim(lock))
+            except HeldElsewhere as held:
+                raise InputError(str(self.output), f"{held.by} is writing it") from None
             stack.callback(lock.unlink, missing_ok=True)
             self._begin()
             self._stack = stack.pop_all()
         return self.path
-
-    def _locked(self, lock: Path) -> int:
-        while True:
-            handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                os.close(handle)
-                raise InputError(str(self.output), "another process is writing it") from None
-            # Its last holder may have removed the file between the two calls.
-            if lock.exists() and os.path.samestat(os.fstat(handle), lock.stat()):
-                return handle
-            os.close(handle)
 
     def _begin(self) -> None:
         key = self.path / "facts.json"

@@ -9,6 +9,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from protemb.apps.config import register_schema
+from protemb.apps.hydra_versions import BASE
 from protemb.apps.naming import register_resolvers
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +43,7 @@ def composed() -> Iterator[Callable[..., DictConfig]]:
         own += [f"+choices.{key}={value}" for key, value in chosen.items()]
         return compose("train", overrides=[*overrides, *own])
 
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+    with initialize_config_dir(str(ROOT / "conf"), **BASE):
         yield make
 
 
@@ -109,7 +110,7 @@ def grid_config(grid_options: Callable[..., list[str]]) -> Callable[..., DictCon
         # Hydra has one place for the folder in use, which `composed` may hold.
         other, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None
         try:
-            with initialize_config_dir(str(ROOT / "conf" / "variants"), version_base="1.3"):
+            with initialize_config_dir(str(ROOT / "conf" / "variants"), **BASE):
                 return compose("variants", overrides=options)
         finally:
             GlobalHydra.instance().hydra = other

@@ -1,4 +1,4 @@
-"""The `protemb` command as people type it: predict, embed, inspect, audit, fetch, summarize."""
+"""The `protemb` command as people type it: predict, embed, inspect, audit, fetch, collect."""
 
 import gzip
 import json
@@ -396,7 +396,7 @@ def test_audits_that_cannot_be_made(fasta, refuses, options, message):
     assert message in refuses("audit", fasta(*LABELLED), *options)
 
 
-# fetch, summarize
+# fetch, collect
 
 
 def test_fetch_writes_the_demo_data(says, tmp_path, monkeypatch):
@@ -415,8 +415,8 @@ def test_fetch_from_nowhere_leaves_nothing(refuses, tmp_path):
     assert not [path for path in folder.rglob("*") if path.is_file()]
 
 
-def test_summarize_a_folder_of_runs(run, says):
-    out = says("summarize", run.parent).out
+def test_collect_a_folder_of_runs(run, says):
+    out = says("collect", run.parent).out
     record = json.loads((run / "result.json").read_text())
     score = record["scores"]["bilstm/mean"]["balanced_accuracy"]
     assert "1 runs done, 0 not." in out and f"{score['value']:.3f}" in out
@@ -522,7 +522,9 @@ def test_folders_that_are_no_runs(demo, refuses, tmp_path):
     for command in (["predict", folder, demo], ["embed", folder, demo, "-o", tmp_path / "x.npz"]):
         assert refuses(*command).startswith(f"{folder / 'checkpoints' / 'best.ckpt'}: No such file")
     assert refuses("inspect", folder) == f"{folder}: no result.json inside: not a run folder"
-    assert refuses("summarize", tmp_path / "none") == f"{tmp_path / 'none'}: no such folder"
+    for command in ("status", "collect"):
+        assert refuses(command, tmp_path / "none") == f"{tmp_path / 'none'}: no such folder"
+        assert refuses(command, folder) == f"{folder}: no runs inside"
 
 
 def test_a_run_that_lost_its_checkpoint(run, demo, refuses, tmp_path):
@@ -577,5 +579,5 @@ def test_help_names_every_command(capsys):
         cli.main(["--help"])
     assert stopped.value.code == 0
     out = capsys.readouterr().out
-    for command in ("predict", "embed", "inspect", "audit", "fetch", "summarize"):
+    for command in ("predict", "embed", "inspect", "audit", "fetch", "collect", "status"):
         assert f"\n    {command} " in out or f"\n    {command}\n" in out

@@ -3,15 +3,13 @@
 import csv
 import json
 import socket
-import struct
 import subprocess
 import sys
-import time
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from offline_wandb import Dashboard
 
 from protemb.apps.report.write import make_report
 from protemb.errors import ConfigError
@@ -30,64 +28,6 @@ def _wandb_stays_here(tmp_path_factory, monkeypatch):
         monkeypatch.setenv(variable, str(home / variable.lower()))
     for variable in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_PROJECT", "WANDB_RUN_GROUP"):
         monkeypatch.delenv(variable, raising=False)
-
-
-def _records(path):
-    """Records of an offline .wandb file: a LevelDB log of protobuf messages."""
-    from wandb.proto.wandb_internal_pb2 import Record
-
-    data = path.read_bytes()
-    assert data[:4] == b":W&B"
-    place, message = 7, b""
-    while place + 7 <= len(data):
-        left = 32768 - place % 32768
-        if left < 7:
-            place += left
-            continue
-        checksum, size, kind = struct.unpack("<IHB", data[place : place + 7])
-        chunk = data[place + 7 : place + 7 + size]
-        if len(chunk) < size:
-            return  # still being written
-        assert zlib.crc32(chunk, zlib.crc32(bytes([kind]))) == checksum
-        place += 7 + size
-        message = chunk if kind in (1, 2) else message + chunk
-        if kind in (1, 4):
-            yield Record.FromString(message)
-
-
-def _items(updates):
-    return {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in updates}
-
-
-class Dashboard:
-    """What W&B would show of one run folder."""
-
-    def __init__(self, folder):
-        (self.path,) = folder.glob("wandb/offline-run-*/*.wandb")
-        self.files = self.path.parent / "files"
-        # wandb's own process writes the end of the file in its own time.
-        deadline = time.monotonic() + 20
-        while True:
-            self.records = list(_records(self.path))
-            if any(record.HasField("exit") for record in self.records):
-                break
-            assert time.monotonic() < deadline, "the run was never finished"
-            time.sleep(0.05)
-        self.config, self.summary, self.history, self.exits = {}, {}, [], []
-        for record in self.records:
-            match record.WhichOneof("record_type"):
-                case "run":
-                    self.run = record.run
-                    self.config |= _items(record.run.config.update)
-                case "config":
-                    self.config |= _items(record.config.update)
-                case "summary":
-                    self.summary |= _items(record.summary.update)
-                case "history":
-                    self.history.append(_items(record.history.item))
-                case "exit":
-                    self.exits.append(record.exit.exit_code)
-        self.config.pop("_wandb", None)
 
 
 def _result(folder):

@@ -264,8 +264,8 @@ BOUNDS = {
     "bilstm": ("RecurrentEncoder(bidirectional=True)", "states", "mean", 20),
     "bilstm, attention": ("RecurrentEncoder(bidirectional=True)", "states", "attention", 20),
     # One lower layer whole: 34,350 * 128 * 4 bytes are 17 MB.
-    "bilstm of 3": ("RecurrentEncoder(layers=3, bidirectional=True)", "states", "ends", 45),
-    "gru of 2": ("RecurrentEncoder(cell='gru', layers=2)", "states", "max", 12),
+    "bilstm of 3": ("RecurrentEncoder(layers=3, bidirectional=True)", "states", "ends", 38),
+    "gru of 2": ("RecurrentEncoder(cell='gru', layers=2)", "states", "max", 10),
     "cnn": ("ConvolutionEncoder()", "states", "last", 25),
     "language model": (f"PublishedRecurrent({LM})", "lm", "mean", 60),
     "linear": (f"PublishedRecurrent({LM}, inner_dim=64, out_dim=8)", "projection", "mean", 60),

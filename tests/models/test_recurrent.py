@@ -60,6 +60,24 @@ def test_chunks_without_gradients_equal_one_piece():
     torch.testing.assert_close(chunked, whole, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+@pytest.mark.parametrize("lengths", [[700, 320, 320, 90, 1], [90, 700, 1, 320, 320], [5, 5]])
+@pytest.mark.parametrize("layers, both", [(1, False), (2, True)])
+def test_without_gradients_it_gives_the_same(kind, lengths, layers, both, monkeypatch):
+    # Small enough for pieces of 64 steps and more.
+    monkeypatch.setattr("protemb.models.recurrent._RESIDUES", 200)
+    torch.manual_seed(5)
+    rnn = kind(3, 4, num_layers=layers, bidirectional=both, batch_first=True)
+    inputs_BLD = torch.randn(len(lengths), max(lengths) + 7, 3)
+    packed = run_recurrent(rnn, inputs_BLD, torch.tensor(lengths), "packed")
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            found = run_recurrent(rnn, inputs_BLD, torch.tensor(lengths), "staircase")
+        torch.testing.assert_close(found, packed.detach(), rtol=0, atol=1e-6)
+        for row, length in enumerate(lengths):
+            assert not found[row, length:].any()
+
+
 def test_what_stands_in_the_padding_has_no_influence():
     torch.manual_seed(3)
     rnn = nn.GRU(3, 4, num_layers=2, bidirectional=True, batch_first=True)
@@ -74,15 +92,16 @@ def test_what_stands_in_the_padding_has_no_influence():
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.integers(1, 60), min_size=1, max_size=30), st.none() | st.integers(1, 20))
-def test_pieces_cover_every_residue_once(lengths, chunk):
+@given(st.lists(st.integers(1, 3000), min_size=1, max_size=30), st.none() | st.integers(1, 5000))
+def test_pieces_cover_every_residue_once(lengths, most):
     lengths = sorted(lengths, reverse=True)
-    pieces = staircase(lengths, chunk)
+    pieces = staircase(lengths, most)
     assert [start for start, _, _ in pieces] == [0, *(stop for _, stop, _ in pieces[:-1])]
     assert pieces[-1][1] == lengths[0]
     for start, stop, rows in pieces:
         assert start < stop
-        assert chunk is None or stop - start <= chunk
+        assert most is None or (stop - start) * rows <= max(most, 64 * rows)
+        assert most is None or stop - start <= 1024
         # Exactly the rows that are still running at the start take part.
         assert rows == sum(length > start for length in lengths)
 

@@ -1,4 +1,4 @@
-"""`protemb embed` and `protemb merge`: one vector per sequence, or one state per residue."""
+"""`protemb embed`: one vector per sequence, or one state per residue."""
 
 import argparse
 import os
@@ -17,7 +17,7 @@ from protemb.apps.commands.arguments import (
     letter_counts,
     read_records,
 )
-from protemb.errors import ConfigError
+from protemb.apps.commands.shards import add_sharding, check_output, shard_path, wants_shards
 
 if TYPE_CHECKING:
     from protemb.models.loading import EmbeddingModel
@@ -35,6 +35,7 @@ protemb embed models/ssa proteins.fasta.gz -o vectors.h5
 protemb embed models/ssa proteins.fasta.gz -o residues.h5 --per-residue --dtype float16
 protemb embed models/ssa proteins.fasta.gz -o vectors.h5 --shard 1/8     and so on, then:
 protemb merge vectors.*-of-8.h5 -o vectors.h5
+protemb embed models/ssa proteins.fasta.gz -o vectors/ --launcher slurm --shards 64
 
 Stopped at any point, the same command goes on. Identical sequences are embedded once.
 """
@@ -53,7 +54,7 @@ def add(commands: Any) -> None:
         "-o",
         "--output",
         required=True,
-        help="vectors.h5, .parquet, .npz or .h5ad (AnnData)",
+        help="vectors.h5, .parquet, .npz or .h5ad (AnnData); with --launcher also a folder/",
     )
     embed.add_argument("--level", help="table, states, ... (default: as trained or published)")
     what = embed.add_mutually_exclusive_group()
@@ -87,16 +88,18 @@ def add(commands: Any) -> None:
         "authors' code since November 2020); in memory",
     )
     add_label(embed)
-    embed.add_argument(
-        "--shard", metavar="I/N", help="only this share of the input; `protemb merge` joins them"
-    )
-    embed.set_defaults(run=embed_sequences)
+    add_sharding(embed)
+    embed.set_defaults(run=start)
 
-    merge = commands.add_parser("merge", help="join the shards of `protemb embed --shard`")
-    merge.add_argument("shards", nargs="+", help="all of them, in any order")
-    merge.add_argument("-o", "--output", required=True, help="as for `protemb embed`")
-    merge.add_argument("--layout", choices=["table", "uniprot"], default="table")
-    merge.set_defaults(run=merge_shards)
+
+def start(options: argparse.Namespace) -> None:
+    """Embed in this process, or share by share in others."""
+    if wants_shards(options):
+        from protemb.apps.sharding import embed_in_shards
+
+        embed_in_shards(options, embed_sequences, output_facts)
+    else:
+        embed_sequences(options)
 
 
 def embed_sequences(options: argparse.Namespace) -> None:
@@ -108,14 +111,17 @@ def embed_sequences(options: argparse.Namespace) -> None:
 
     shard = Shard.parse(options.shard) if options.shard else None
     output = shard_path(Path(options.output), shard)
-    _check_output(options, output, shard)
+    check_output(options, output, shard)
     model = load_model(options.model, open_device(options.device))
     label = label_rule(options, options.id_delimiter)
-    facts = _facts(options, model, shard) | {"labels": str(label) if label.given else ""}
+    facts = output_facts(options, model, shard)
     if finished_with(output, facts):
         print(f"Done already: {output}")
         return
     with WorkFolder(output, facts) as folder:
+        if finished_with(output, facts):  # by a process that has just let go of it
+            print(f"Done already: {output}")
+            return
         # Written in there and then renamed: what a kill leaves is found and removed.
         part = folder / output.name
         try:
@@ -149,39 +155,13 @@ def _embed(
         return _write(options, part, {**facts, **more}, reading, log)
 
 
-def shard_path(output: Path, shard: "Shard | None") -> Path:
-    """Where a share of the output goes: vectors.2-of-8.h5."""
-    if shard is None:
-        return output
-    return output.with_name(f"{output.stem}.{shard.number}-of-{shard.of}{output.suffix}")
-
-
-def _check_output(options: argparse.Namespace, output: Path, shard: "Shard | None") -> None:
-    """Refuse before the work, not after it."""
-    from protemb.vectors.formats.blocks import table_format
-    from protemb.vectors.writers import open_writer
-
-    kind = table_format(output)
-    open_writer(output, {}, layout=options.layout)  # opens nothing yet; says what is missing
-    if output.is_dir():
-        raise ConfigError("--output", str(output), "a file, not a folder")
-    for wanted, option in ((options.per_residue, "--per-residue"), (shard, "--shard")):
-        if wanted and kind != "hdf5":
-            raise ConfigError("--output", str(output), f"a name in .h5 with {option}")
-    if options.layout == "uniprot" and (shard or kind != "hdf5"):
-        raise ConfigError("--layout", "uniprot", "table, unless the output is one .h5 file")
-    if options.legacy_batches and (shard or options.per_residue or options.precision != "float32"):
-        raise ConfigError("--legacy-batches", options.legacy_batches, "plain vectors in float32")
-    if options.dtype == "float16" and not options.per_residue:
-        raise ConfigError("--dtype", "float16", "float32, unless --per-residue is given")
-
-
-def _facts(
+def output_facts(
     options: argparse.Namespace, model: "EmbeddingModel", shard: "Shard | None"
 ) -> dict[str, Any]:
     """Everything that the rows depend on; it stands in the file."""
     from protemb.apps.runs import code_key
 
+    label = label_rule(options, options.id_delimiter)
     embedder = model.embedder(options.level, options.pooling)
     facts = {
         "level": embedder.level,
@@ -197,6 +177,7 @@ def _facts(
         "protemb": __version__,
         "code": code_key(),
         **input_facts(options),
+        "labels": str(label) if label.given else "",
     }
     return facts | ({"shard": str(shard)} if shard else {})
 
@@ -303,11 +284,3 @@ def _write(
             labels_B = reading.labels(here.start, here.stop)
             vectors.append(ids, log.vectors(store.sequence_of_N[here]), labels_B, places_B)
     return f"{len(store):,} vectors of {log.width:,} features"
-
-
-def merge_shards(options: argparse.Namespace) -> None:
-    """Write one table from all shards of an input."""
-    from protemb.vectors.merging import merge
-
-    count = merge([Path(path) for path in options.shards], Path(options.output), options.layout)
-    print(f"{count:,} records from {len(options.shards)} shards: {options.output}")

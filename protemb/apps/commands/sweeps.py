@@ -1,15 +1,30 @@
-"""`protemb report` and `protemb summarize`: what a sweep's runs say together."""
+"""`protemb status`, `collect` and `report`: how far a sweep is, and what its runs say together."""
 
 import argparse
 from pathlib import Path
 from typing import Any
 
 from protemb.apps.commands.arguments import count, share
+from protemb.claims import claim
 from protemb.errors import InputError
 
 
 def add(commands: Any) -> None:
     """Add the commands to the command line."""
+    status = commands.add_parser("status", help="what became of every point of a sweep")
+    status.add_argument("folder", help="a sweep's, or one run's")
+    status.set_defaults(run=show_status)
+
+    collect = commands.add_parser("collect", help="what the end of a sweep does: table and heatmap")
+    collect.add_argument("folder")
+    collect.add_argument("--report", action="store_true", help="and compare and explain the runs")
+    collect.set_defaults(run=collect_sweep)
+
+    sync = commands.add_parser("sync", help="send what W&B wrote offline, of a sweep or a run")
+    sync.add_argument("folder")
+    sync.add_argument("--dry-run", action="store_true", help="only show what would be sent")
+    sync.set_defaults(run=sync_sweep)
+
     report = commands.add_parser("report", help="compare and explain the runs of sweeps")
     report.add_argument(
         "folder", nargs="+", help="sweeps on the same data; the first gets the report"
@@ -32,27 +47,63 @@ def add(commands: Any) -> None:
     )
     report.set_defaults(run=report_sweeps)
 
-    summarize = commands.add_parser("summarize", help="table and heatmap of a sweep's folder")
-    summarize.add_argument("folder")
-    summarize.set_defaults(run=summarize_sweep)
+
+def show_status(options: argparse.Namespace) -> None:
+    """Print one line for each point, and counts; exit code 1 unless all are finished."""
+    from protemb.apps.sweep_status import FINISHED, count_states, print_states, sweep_states
+
+    points = sweep_states(_existing(options.folder))
+    if not points:
+        raise InputError(options.folder, "no runs inside")
+    print_states(points)
+    print(f"{len(points)} points: {count_states(points)}")
+    if any(point.state != FINISHED for point in points):
+        raise SystemExit(1)
 
 
-def summarize_sweep(options: argparse.Namespace) -> None:
-    """Print and write the summary of a sweep's folder."""
-    from protemb.apps.sweep import summarise
+def collect_sweep(options: argparse.Namespace) -> None:
+    """Summarise a sweep's folder as its end does, with the same exit code."""
+    from protemb.apps.sweep_status import sweep_states
 
-    folder = Path(options.folder)
+    folder = _existing(options.folder)
+    if not sweep_states(folder):
+        raise InputError(options.folder, "no runs inside")
+    from protemb.apps.sweep import finish_sweep
+
+    if not finish_sweep(folder, options.report):
+        raise SystemExit(1)
+
+
+def sync_sweep(options: argparse.Namespace) -> None:
+    """Send the offline runs of a sweep to W&B; what is sent already is left out."""
+    from protemb.apps.syncing import offline_runs, sync
+
+    runs, busy = offline_runs(_existing(options.folder))
+    for folder in busy:
+        print(f"Left out, still running: {folder}")
+    if options.dry_run:
+        for part in (part for parts in runs for part in parts):
+            print(part)
+    elif runs:
+        sync(runs)
+    print(f"{len(runs)} runs {'to send' if options.dry_run else 'sent'}.")
+
+
+def _existing(name: str) -> Path:
+    folder = Path(name)
     if not folder.is_dir():
         raise InputError(str(folder), "no such folder")
-    summarise(folder)
+    return folder
 
 
 def report_sweeps(options: argparse.Namespace) -> None:
     """Write a sweep's report and print its verdict."""
     from protemb.apps.report.write import make_report, print_report
+    from protemb.apps.sweep import SUMMARY_LOCK
 
     folders = [Path(folder) for folder in options.folder]
-    page, said = make_report(
-        folders, margin=options.margin, replicates=options.replicates, jobs=options.jobs
-    )
+    with claim(_existing(options.folder[0]) / SUMMARY_LOCK, wait=True):
+        page, said = make_report(
+            folders, margin=options.margin, replicates=options.replicates, jobs=options.jobs
+        )
     print_report(page, said)

@@ -115,7 +115,7 @@ def gather(folders: Sequence[Path]) -> Gathered:
     kinds = {record["config"]["task"].get("kind", KIND) for _, record in done} - {KIND}
     if kinds:
         problem = f"runs of task={min(kinds)}; a report compares those of task={KIND}"
-        raise InputError(source, f"{problem} (protemb summarize is for all)")
+        raise InputError(source, f"{problem} (protemb collect is for all)")
     data = {record["config"]["data"]["name"] for _, record in done}
     if len(data) > 1:
         raise InputError(source, f"runs on several data sets ({', '.join(sorted(data))})")
@@ -144,15 +144,7 @@ def gather(folders: Sequence[Path]) -> Gathered:
 
 def _extras(records: Sequence[Mapping[str, Any]]) -> list[str]:
     """What tells networks apart that share a label: the options in which they differ, as text."""
-    options = [
-        {
-            path: value
-            for group in NETWORK
-            for path, value in _leaves(record["config"].get(group), group)
-            if path not in PLACE
-        }
-        for record in records
-    ]
+    options = [_options(record) for record in records]
     found = []
     for record, own in zip(records, options, strict=True):
         alike = [
@@ -165,8 +157,20 @@ def _extras(records: Sequence[Mapping[str, Any]]) -> list[str]:
             for path in {path for other in alike for path in other}
             if any(other.get(path) != own.get(path) for other in alike)
         )
-        found.append(", ".join(f"{path}={own.get(path)}" for path in varied))
+        found.append(", ".join(f"{path}={own[path]}" for path in varied if path in own))
     return found
+
+
+def _options(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a network was made with; that it was tuned stands for what was tuned."""
+    tuned = tuple(record["config"].get("tuned") or ())
+    found = {
+        path: value
+        for group in NETWORK
+        for path, value in _leaves(record["config"].get(group), group)
+        if path not in PLACE and not any(f"{path}.".startswith(f"{key}.") for key in tuned)
+    }
+    return found | ({"tuned": True} if tuned else {})
 
 
 def _leaves(node: Any, path: str) -> Iterator[tuple[str, Any]]:

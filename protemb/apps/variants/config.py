@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from protemb.apps.config import unknown_options
+from protemb.apps.config import share_store, unknown_options
 from protemb.errors import ConfigError
 from protemb.targets import target_nodes
 
@@ -32,6 +31,7 @@ class VariantsConfig:
     residues: int = 32_768
     device: str = "cpu"
     resume: str = "auto"
+    logger: Any = None
     out_dir: str = MISSING
     choices: Any = MISSING
     overrides: list[str] = field(default_factory=list)
@@ -39,7 +39,7 @@ class VariantsConfig:
 
 def register_schema() -> None:
     """Offer `VariantsConfig` to conf/variants/variants.yaml under the name `variants_schema`."""
-    ConfigStore.instance().store(name="variants_schema", node=VariantsConfig)
+    share_store().store(name="variants_schema", node=VariantsConfig)
 
 
 KNOWN = {

@@ -15,7 +15,8 @@ from omegaconf import DictConfig
 
 from protemb.apps.commands.arguments import counted_progress
 from protemb.apps.config import build, plain
-from protemb.apps.runs import RunFolder, code_key, cores, record_refusal
+from protemb.apps.mirror import log_config, mirror_grid, open_loggers
+from protemb.apps.runs import RunFolder, code_key, cores, record_refusal, say_held
 from protemb.apps.variants.config import check, words
 from protemb.apps.variants.encoders import GridEncoder, encoder_key, open_encoder
 from protemb.apps.variants.fits import Task
@@ -29,6 +30,7 @@ from protemb.apps.variants.plan import (
 )
 from protemb.apps.variants.reading import report_lines
 from protemb.apps.variants.results import print_outcome, save_outcome
+from protemb.claims import HeldElsewhere
 from protemb.errors import ConfigError, InputError, ProtembError
 from protemb.files import content_key
 from protemb.models.devices import open_device
@@ -43,15 +45,24 @@ def main(cfg: DictConfig) -> float | None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
+    sweeping = HydraConfig.get().mode is RunMode.MULTIRUN
     try:
         return run(cfg)
     except KeyboardInterrupt:
         print("Interrupted. The same command continues this grid.", file=sys.stderr)
         raise SystemExit(130) from None
+    except HeldElsewhere as held:
+        say_held(held, sweeping)
     except ProtembError as error:
         print(f"protemb: {error}", file=sys.stderr)
-        if HydraConfig.get().mode is not RunMode.MULTIRUN:
+        if not sweeping:
             raise SystemExit(2) from None
+        record_refusal(Path(cfg.out_dir), list(cfg.overrides), error)
+    except Exception as error:
+        # A defect keeps its traceback; in a sweep it must not take the other points along.
+        if not sweeping:
+            raise
+        print(f"protemb: {type(error).__name__}: {error}", file=sys.stderr)
         record_refusal(Path(cfg.out_dir), list(cfg.overrides), error)
     return math.nan
 
@@ -61,8 +72,28 @@ def run(cfg: DictConfig) -> float:
 
     Raises:
         ProtembError: input or options that cannot work.
+        HeldElsewhere: another process computes this grid.
     """
     values = plain(cfg)
+    table, encoders, folder = _open(values)
+    if values["resume"] == "auto" and (done := folder.finished()):
+        return _done_already(folder, done)
+    with folder.held():
+        # Whoever held it until now may have finished it.
+        if values["resume"] == "auto" and (done := folder.finished()):
+            return _done_already(folder, done)
+        return _run_alone(values, table, encoders, folder)
+
+
+def finished(cfg: DictConfig) -> dict[str, Any] | None:
+    """The record of this very grid, when nothing is left to compute; raises what `run` raises."""
+    values = plain(cfg)
+    return _open(values)[-1].finished() if values["resume"] == "auto" else None
+
+
+def _open(
+    values: dict[str, Any],
+) -> tuple[VariantTable, dict[str, GridEncoder], RunFolder]:
     check(values)
     open_device(values["device"])
     table = load_table(values)
@@ -73,17 +104,29 @@ def run(cfg: DictConfig) -> float:
         for name, node in values["encoders"].items()
     }
     _check_level(values, encoders)
-    folder = RunFolder(Path(values["out_dir"]), _run_key(values, table, encoders))
-    done = folder.finished() if values["resume"] == "auto" else None
-    if done is not None:
-        print(f"Done already (resume=never scores it again): {folder.path}")
-        return float(done["objective"])
+    return table, encoders, RunFolder(Path(values["out_dir"]), _run_key(values, table, encoders))
+
+
+def _done_already(folder: RunFolder, done: Mapping[str, Any]) -> float:
+    print(f"Done already (resume=never scores it again): {folder.path}")
+    return float(done["objective"])
+
+
+def _run_alone(
+    values: Mapping[str, Any],
+    table: VariantTable,
+    encoders: Mapping[str, GridEncoder],
+    folder: RunFolder,
+) -> float:
     folder.begin(values["resume"] == "auto")
     facts = {"config": values, "overrides": values["overrides"], "label": values["table"]["name"]}
     try:
-        print("\n".join(report_lines(table)))
-        outcome = _compute(values, table, encoders)
-        more = save_outcome(outcome, folder.path)
+        with open_loggers(values, folder.identity()) as loggers:
+            log_config(loggers, values)
+            print("\n".join(report_lines(table)))
+            outcome = _compute(values, table, encoders)
+            more = save_outcome(outcome, folder.path)
+            mirror_grid(loggers, folder.path, more["verdict"])
     except (Exception, KeyboardInterrupt) as error:
         status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         folder.write(status, error=f"{type(error).__name__}: {error}", **facts)
@@ -136,6 +179,7 @@ def _run_key(
         "paths",
         "workers",
         "resume",
+        "logger",
         "out_dir",
         "choices",
         "overrides",

@@ -110,9 +110,13 @@ class ResidueTable(nn.Module):
         Counting and one small matrix product replace the (B, L, D) gather: the same sum in another
         order.
         """
-        weight_VD = self.rows.weight
         # Whole numbers, so float32 counts them exactly, in any order.
         counts_BV = torch.zeros(len(tokens_BL), self.alphabet_size + 1, device=tokens_BL.device)
         counts_BV.scatter_add_(1, tokens_BL, counts_BV.new_ones(()).expand_as(tokens_BL))
+        return self.mean_of_counts(counts_BV[:, :-1], lengths_B)
+
+    def mean_of_counts(self, counts_BV: Tensor, lengths_B: Tensor) -> Tensor:
+        """Return the mean row of sequences with these numbers of each letter, vectors_BD."""
+        weight_VD = self.rows.weight
         shares_BV = counts_BV.to(weight_VD.dtype) / lengths_B.to(weight_VD.device)[:, None]
-        return shares_BV[:, :-1] @ weight_VD[:-1]
+        return shares_BV @ weight_VD[:-1]

@@ -3,6 +3,7 @@
 Shape letters: L = residues, D = features, N = records, S = distinct sequences, T = their residues.
 """
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -85,6 +86,9 @@ class ResidueStates:
         offsets_S1 = np.concatenate([[0], np.cumsum(kept_S)])
         shape = int(offsets_S1[-1]), encoder.dim(level)
         with tempfile.TemporaryFile() as file:
+            if hasattr(os, "posix_fallocate"):
+                # A disk that gets full later would end the process without a word.
+                os.posix_fallocate(file.fileno(), 0, max(1, 4 * shape[0] * shape[1]))
             # The mapping keeps the file until the array goes.
             states_TD = np.memmap(file, np.float32, "w+", shape=shape).view(np.ndarray)
         for sequence, states_LD in sequence_states(encoder, store, level, residues=residues):

@@ -140,6 +140,11 @@ class TableReader:
     def __exit__(self, *raised: Any) -> None:
         self._stack.close()
 
+    def ids(self, start: int, stop: int) -> list[str]:
+        """The ids of some rows, as `block` has them."""
+        with reading(self.source):
+            return self._columns["ids"].asstr()[start:stop].tolist()
+
     def block(self, start: int, stop: int) -> tuple[list[str], np.ndarray, np.ndarray | None]:
         """Rows `start` to `stop` (left out; the last block may be shorter).
 
@@ -149,8 +154,8 @@ class TableReader:
         Raises:
             InputError: the rows are damaged.
         """
+        ids = self.ids(start, stop)
         with reading(self.source):
-            ids = self._columns["ids"].asstr()[start:stop].tolist()
             vectors_BD = self._columns["embeddings"][start:stop].astype(np.float32, copy=False)
             labels = self._columns.get("labels")
             return ids, vectors_BD, None if labels is None else labels.asstr()[start:stop]

@@ -1,0 +1,125 @@
+"""Jobs of one Slurm array: submit them, wait for them, tell those that Slurm ended."""
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from protemb.apps.commands.arguments import counted_progress
+from protemb.errors import ConfigError, MissingExtra, ProtembError
+
+SHARED = (
+    *("name", "timeout_min", "mem_gb", "nodes", "cpus_per_task", "gpus_per_node"),
+    *("tasks_per_node", "stderr_to_stdout"),
+)
+"""Options that submitit knows for every kind of cluster; the others are Slurm's own."""
+
+
+class JobLost(ProtembError, RuntimeError):
+    """Slurm ended a job before it could say how it went.
+
+    >>> str(JobLost("12_3", "OUT_OF_MEMORY", "12_3_0_log.err"))
+    'Slurm job 12_3 ended as OUT_OF_MEMORY; its output: 12_3_0_log.err'
+    """
+
+    def __init__(self, job: str, state: str, log: str) -> None:
+        super().__init__(job, state, log)
+        self.job, self.state, self.log = job, state, log
+
+    def __str__(self) -> str:
+        return f"Slurm job {self.job} ended as {self.state}; its output: {self.log}"
+
+
+def submit(
+    call: Any, columns: Sequence[Sequence[Any]], folder: Path, options: Mapping[str, Any]
+) -> list[Any]:
+    """Submit `call` on every row of the columns, as one array; return submitit's jobs.
+
+    Args:
+        call: something that can be pickled and called; its method `checkpoint` puts it into the
+            queue again when its time is up.
+        columns: the first arguments of all calls, the second ones, ...
+        folder: gets scripts, pickles and output of the jobs; all nodes have to see it.
+        options: submitit's, without `slurm_` before them.
+
+    Raises:
+        MissingExtra: submitit is not installed.
+        ConfigError: an option that does not exist.
+        SystemExit: this machine does not know Slurm, or Slurm refuses.
+    """
+    try:
+        import submitit
+        from submitit.core.utils import FailedJobError
+    except ImportError:
+        raise MissingExtra("Slurm", "submitit", "slurm") from None
+
+    if shutil.which("sbatch") is None or shutil.which("srun") is None:
+        _refuse("no program sbatch here, expected a machine of a Slurm cluster")
+    rest = dict(options)
+    timeouts = rest.pop("max_num_timeout")
+    named = {name if name in SHARED else f"slurm_{name}": x for name, x in rest.items()}
+    executor = submitit.AutoExecutor(folder, cluster="slurm", slurm_max_num_timeout=timeouts)
+    try:
+        executor.update_parameters(**named)
+    except (NameError, TypeError, ValueError) as error:
+        first, *_ = str(error).splitlines()
+        raise ConfigError("Slurm options", sorted(rest), f"others ({first})") from None
+    try:
+        jobs = executor.map_array(call, *columns)
+    except FailedJobError:
+        _refuse("it does not take the jobs; sbatch said why")
+    where = folder.parent if folder.name == "%j" else folder
+    print(f"Slurm job {number_of(jobs)}: {len(jobs)} to run, output in {where}", flush=True)
+    _warn_without_accounting(number_of(jobs))
+    return jobs
+
+
+def number_of(jobs: Sequence[Any]) -> str:
+    """The number of the job that all of them are part of; `scancel` takes it."""
+    return jobs[0].job_id.partition("_")[0]
+
+
+def _refuse(problem: str) -> NoReturn:
+    print(f"protemb: Slurm: {problem}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def _warn_without_accounting(number: str) -> None:
+    command = ["sacct", "-n", "-j", number]
+    asked = subprocess.run(command, capture_output=True, text=True, check=False)
+    if asked.returncode:
+        reason = (asked.stderr.strip().splitlines() or ["it failed"])[-1]
+        print(f"protemb: {reason}. A job that is killed will be waited for.", file=sys.stderr)
+
+
+def ended(jobs: Sequence[Any], what: str = "jobs") -> Iterator[tuple[int, Any]]:
+    """Give the place and the result of each job when it has ended, a `JobLost` for a lost one.
+
+    A job that Slurm puts back into its queue has not ended.
+    """
+    left = dict(enumerate(jobs))
+    with counted_progress(what, len(jobs), 0, what) as advance:
+        while left:
+            found = [place for place, job in left.items() if job.done()]
+            for place in found:
+                yield place, _result(left.pop(place))
+                advance(1)
+            if not found:
+                time.sleep(1)
+
+
+def _result(job: Any) -> Any:
+    """What the job's first task returned."""
+    from submitit.core.utils import FailedJobError, UncompletedJobError
+
+    try:
+        return job.task(0).result()
+    except FailedJobError as error:
+        # An exception that the job did not handle: the last line of its traceback.
+        lines = [line for line in str(error).split("-" * 22)[1].splitlines() if line.strip()]
+        return JobLost(job.job_id, lines[-1], str(job.task(0).paths.stderr))
+    except UncompletedJobError:
+        return JobLost(job.job_id, job.state, str(job.task(0).paths.stderr))

@@ -1,0 +1,45 @@
+"""The outermost layer of every command; light, as it is there for every command."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+
+@contextmanager
+def machine_errors() -> Iterator[None]:
+    """What the machine refuses (a full disk, no permission) is one line and exit code 2."""
+    hooks = sys.excepthook, sys.unraisablehook
+
+    # HDF5 says it again, to both hooks, for every object that it cannot write while closing.
+    def shown(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not isinstance(error, OSError):
+            hooks[0](kind, error, trace)
+
+    def ignored(unraisable: "sys.UnraisableHookArgs") -> None:
+        if not isinstance(unraisable.exc_value, OSError):
+            hooks[1](unraisable)
+
+    sys.excepthook, sys.unraisablehook = shown, ignored
+    try:
+        yield
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough.
+        sys.stderr.close()
+    except OSError as error:
+        print(f"protemb: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    finally:
+        sys.excepthook, sys.unraisablehook = hooks
+
+
+def start(main: Callable[[], object]) -> None:
+    """Run an entry point of Hydra, which meets such errors too, before there is a job."""
+    with machine_errors():
+        main()
+
+
+def leave_errors_alone() -> None:
+    """Let errors of a composed job through, which Hydra would print as tracebacks of its own."""
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")

@@ -1,0 +1,1 @@
+"""Tuning: choose options by the validation part, and train the best anew on several seeds."""
