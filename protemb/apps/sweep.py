@@ -3,7 +3,8 @@
 import math
 import sys
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,16 @@ SUMMARY_LOCK = ".summary.lock"
 Record = dict[str, Any]
 
 
+@contextmanager
+def summarising(folder: Path) -> Iterator[None]:
+    """Let one process at a time write summary and report; remove what a killed one left."""
+    with claim(folder / SUMMARY_LOCK, wait=True):
+        for part in (*folder.glob(".part-*"), *folder.glob("report/.part-*")):
+            if part.suffix != ".json" or part.parent != folder:  # points.json is written outside
+                part.unlink(missing_ok=True)
+        yield
+
+
 def finish_sweep(folder: Path, report: bool = False) -> bool:
     """Summarise a sweep's folder, and report on it; several processes do so in turn.
 
@@ -61,10 +72,7 @@ def finish_sweep(folder: Path, report: bool = False) -> bool:
     Returns:
         Whether all is well: every point is finished, or another process is at it.
     """
-    with claim(folder / SUMMARY_LOCK, wait=True):
-        for part in (*folder.glob(".part-*"), *folder.glob("report/.part-*")):
-            if part.suffix != ".json":  # as points.json is written outside
-                part.unlink(missing_ok=True)
+    with summarising(folder):
         points = sweep_states(folder)
         well = all(point.state in (FINISHED, RUNNING) for point in points)
         well = well and not unfinished(folder)

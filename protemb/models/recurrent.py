@@ -176,12 +176,14 @@ def _layer_in_place(
     """The same where no gradients are wanted: each piece is put where it belongs at once."""
     longest, rows, _ = inputs_LBD.shape
     hidden, directions = rnn.hidden_size, _directions(rnn)
-    states_LBH = inputs_LBD.new_zeros(longest, rows, hidden * len(directions))
+    states_LBH = inputs_LBD.new_empty(0)
     for place, direction in enumerate(directions):
-        own_LBH = states_LBH[..., place * hidden : (place + 1) * hidden]
         ordered_LBD = _Reverse.apply(inputs_LBD, backwards) if direction else inputs_LBD
         outputs = _run_pieces(one_direction(rnn, layer, direction), ordered_LBD, pieces)
         for (start, stop, active), output in zip(pieces, outputs, strict=True):
+            if not len(states_LBH):  # of the outputs' type, which autocast chooses
+                states_LBH = output.new_zeros(longest, rows, hidden * len(directions))
+            own_LBH = states_LBH[..., place * hidden : (place + 1) * hidden]
             if direction:
                 index = backwards.view(longest, rows)[start:stop, :active].flatten()
                 own_LBH.flatten(0, 1).index_copy_(0, index, output.flatten(0, 1))

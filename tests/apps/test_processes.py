@@ -205,7 +205,7 @@ def test_ctrl_c_while_scoring_leaves_a_run_that_resumes(train, monkeypatch, caps
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("protemb.apps.classification.fit_baselines", stop)
+        patch.setattr("protemb.training.baselines.fit_baselines", stop)
         with pytest.raises(KeyboardInterrupt):
             train()
     folder = tmp_path / "run"

@@ -3,25 +3,20 @@
 import copy
 import subprocess
 import sys
-from pathlib import Path
 
-from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 
 from protemb.apps.config import register_schema, share_store
 
-ROOT = Path(__file__).parents[2]
 
-
-def test_the_store_of_configs_is_shared_and_gives_copies():
+def test_the_store_of_configs_is_shared_and_gives_copies(composed):
     share_store()
     store = ConfigStore.instance()
     assert copy.deepcopy({"store": store})["store"] is store
     register_schema()
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        first = compose("train", ["task.residues=7"])
-        first.task.residues = 8
-        assert compose("train").task.residues != 8
+    first = composed("task.residues=7")
+    first.task.residues = 8
+    assert composed().task.residues != 8
     # What is loaded from it is still the caller's own.
     store.load("train_schema.yaml").node["level"] = "changed"
     assert store.load("train_schema.yaml").node["level"] != "changed"

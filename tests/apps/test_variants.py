@@ -162,7 +162,7 @@ def by_protein(table, folds=4):
 
 
 def test_what_is_there(demo, table):
-    assert {path.name for path in demo.iterdir() if path.is_file()} == FILES
+    assert {path.name for path in demo.glob("[!.]*") if path.is_file()} == FILES
     assert (demo / "model" / "regressor.skops").is_file()
     for end in ("svg", "png"):
         assert {path.stem for path in (demo / "report").glob(f"*.{end}")} == PICTURES

