@@ -51,8 +51,9 @@ class Cluster:
 
     def hurry(self) -> None:
         """Let requeued jobs begin at once; Slurm holds them back for two minutes."""
-        for job, state in self.states().items():
-            if state == "PENDING":
+        lines = self.run("squeue", "--noheader", "--array", "--format=%i %r").splitlines()
+        for job, reason in (line.split(maxsplit=1) for line in lines):
+            if reason == "BeginTime":
                 subprocess.run(
                     ["scontrol", "update", f"jobid={job}", "StartTime=now"],
                     env=os.environ | self.environment,
