@@ -13,6 +13,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from protemb.apps.config import build, register_schema
+from protemb.apps.devices import open_trainer
 from protemb.apps.naming import register_resolvers
 from protemb.models.checkpoint import build_classifier
 from protemb.training.module import ClassifierModule
@@ -48,7 +49,7 @@ def fit(network: str, name: str, clock: Clock) -> None:
     epochs = 12 if network == "mean" else 2  # fewer than early stopping would wait for
     with tempfile.TemporaryDirectory() as folder:
         values = _values(folder, epochs)
-        trainer = build(
+        trainer = open_trainer(
             values["trainer"],
             callbacks=[*map(build, values["callbacks"].values()), clock],
             logger=pl.loggers.CSVLogger(folder),

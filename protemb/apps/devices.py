@@ -119,6 +119,10 @@ def open_trainer(node: Mapping[str, Any], **options: Any) -> "pl.Trainer":
     """
     from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+    from protemb.training.unprofiled import Unprofiled
+
+    if node.get("profiler") is None:
+        options["profiler"] = Unprofiled()
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*AMP with fp16 is not supported on CPU")

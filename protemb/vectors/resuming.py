@@ -42,7 +42,7 @@ class WorkFolder:
 
     def __enter__(self) -> Path:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        lock = self.path.with_name(f"{self.path.name}.lock")
+        lock = _lock(self.output)
         with ExitStack() as stack:
             try:
                 stack.enter_context(claim(lock))
@@ -77,7 +77,16 @@ def work_folder(output: Path) -> Path:
     return output.with_name(f"{output.name}.partial")
 
 
+def _lock(output: Path) -> Path:
+    return output.with_name(f"{output.name}.partial.lock")
+
+
 def finished_with(output: Path, facts: Mapping[str, Plain]) -> bool:
+    """Whether the output is there, made with these facts, and a kill left nothing beside it."""
+    return made_with(output, facts) and not _lock(output).exists()
+
+
+def made_with(output: Path, facts: Mapping[str, Plain]) -> bool:
     """Whether the output is there, made with these facts."""
     try:
         found = stored_facts(output)

@@ -128,3 +128,14 @@ def run_grid(grid_config: Callable[..., DictConfig]) -> Callable[..., Path]:
         return root / "runs" / name
 
     return start
+
+
+@pytest.fixture
+def wandb_stages(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where wandb stages files, else a folder of the user's; no options from the environment."""
+    home = tmp_path_factory.mktemp("wandb")
+    for variable in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "NETRC"):
+        monkeypatch.setenv(variable, str(home / variable.lower()))
+    for variable in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_PROJECT", "WANDB_RUN_GROUP"):
+        monkeypatch.delenv(variable, raising=False)
+    return home / "wandb_data_dir"

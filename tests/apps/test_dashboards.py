@@ -20,14 +20,7 @@ FIGURES = {"confusion", "learning", "scores", "tsne"}
 WANDB = ["logger=wandb", "logger.offline=true"]
 
 
-@pytest.fixture(autouse=True)
-def _wandb_stays_here(tmp_path_factory, monkeypatch):
-    """wandb stages tables in a folder of the user's, and takes options from the environment."""
-    home = tmp_path_factory.mktemp("wandb")
-    for variable in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "NETRC"):
-        monkeypatch.setenv(variable, str(home / variable.lower()))
-    for variable in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_PROJECT", "WANDB_RUN_GROUP"):
-        monkeypatch.delenv(variable, raising=False)
+pytestmark = pytest.mark.usefixtures("wandb_stages")
 
 
 def _result(folder):

@@ -1,6 +1,5 @@
 """Several processes for one run: equal to one, started from anywhere, and never left behind."""
 
-import csv
 import json
 import re
 import signal
@@ -14,6 +13,7 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 import torch
+from histories import history_of
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
@@ -46,14 +46,6 @@ def _result(folder):
     return json.loads((folder / "result.json").read_text())
 
 
-def _history(folder):
-    with open(folder / "history.csv", newline="") as handle:
-        rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(handle)]
-    for row in rows:
-        del row["residues_per_second"]
-    return rows
-
-
 def _scores(folder):
     record = _result(folder)
     return {
@@ -65,7 +57,7 @@ def _scores(folder):
 
 
 def _assert_equal(one, two, within=1e-5):
-    for first, second in zip(_history(one), _history(two), strict=True):
+    for first, second in zip(history_of(one), history_of(two), strict=True):
         assert second == pytest.approx(first, abs=within)
     assert _scores(two) == pytest.approx(_scores(one), abs=within)
 

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -157,20 +156,16 @@ def test_killed_anywhere_it_goes_on_to_the_same_bytes(embed, model, fasta, tmp_p
     assert not work_folder(output).exists()
 
 
-@pytest.mark.slow
-def test_killed_at_random_moments(embed, model, fasta, tmp_path):
-    """From outside and without warning, while it reads, computes or writes."""
-    whole, _ = embed(name="whole.parquet")
-    rng = np.random.default_rng(int(os.environ.get("PYTEST_XDIST_TESTRUNUID", "0")[:6], 16))
-    output = tmp_path / "killed.parquet"
-    command = ["protemb.cli", "embed", model, fasta, "-o", output, "--residues", "900"]
-    for _ in range(12):
-        process = Started(*command)
-        time.sleep(rng.uniform(0.1, 1.5))
-        process.kill()
-        process.wait()
-    output, _ = embed(name="killed.parquet")
-    assert output.read_bytes() == whole.read_bytes()
+@pytest.mark.parametrize("left", ["folder", "lock"])
+def test_killed_while_it_clears_up(embed, left):
+    output, _ = embed()
+    whole = output.read_bytes()
+    work_folder(output).with_name(f"{work_folder(output).name}.lock").touch()
+    if left == "folder":
+        (work_folder(output) / "read").mkdir(parents=True)
+    output, said = embed()
+    assert "Done already" in said.out and output.read_bytes() == whole
+    assert not list(output.parent.glob(f"{output.name}.*"))
 
 
 def test_damaged_rows_are_computed_again(embed, model, fasta, tmp_path):

@@ -1,6 +1,5 @@
 """train.py as a process: exit codes, Ctrl-C, kill and continue, sweeps, DDP, quick help."""
 
-import csv
 import json
 import math
 import signal
@@ -14,6 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from histories import history_of
 from started import Started
 
 from protemb.models.checkpoint import load_classifier
@@ -74,14 +74,6 @@ def _predictions(folder):
     table = pq.read_table(folder / "predictions.parquet")
     names = [name for name in table.column_names if name.startswith("p(")]
     return table["id"].to_pylist(), np.column_stack([table[name].to_numpy() for name in names])
-
-
-def _history(folder):
-    with open(folder / "history.csv", newline="") as handle:
-        rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(handle)]
-    for row in rows:
-        del row["residues_per_second"]
-    return rows
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +186,7 @@ def test_a_run_that_is_stopped_twice_ends_as_if_it_had_not_been(straight, tmp_pa
     assert expected["state_dict"].keys() == found["state_dict"].keys()
     for name, weights in expected["state_dict"].items():
         assert torch.equal(weights, found["state_dict"][name]), name
-    assert _history(folder) == _history(straight)
+    assert history_of(folder) == history_of(straight)
     for name in ("predictions.parquet", "split.tsv"):
         assert (folder / name).read_bytes() == (straight / name).read_bytes()
     assert not list(folder.rglob(".part-*"))
@@ -287,34 +279,12 @@ def test_a_sweep_goes_past_failures_and_computes_nothing_twice(tmp_path):
 # Other ways to compute
 
 
-@slow
-def test_two_processes_give_the_result_of_one(train, tmp_path):
-    # At the default rate the rounding of sums, whose order differs, grows beyond any tolerance
-    # within some hundred steps (in float64 the two stay together to the last digits).
-    common = ["optimizer.lr=0.001", "baselines=false"]
-    one = train(*common)
-    same = ["data.source.sequences_per_host=40", "trainer.max_epochs=3", "task.residues=4000"]
-    same += ["encoder.embed_dim=4", "encoder.hidden_dim=8", "replicates=50", "figures=false"]
-    ddp = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
-    process = _start(tmp_path / "ddp", *common, *same, *ddp, "trainer.enable_progress_bar=false")
-    out, err = process.communicate(timeout=180)
-    assert process.returncode == 0, err
-    assert out.count("Best epoch") == 1
-    (two,) = _runs(tmp_path / "ddp")
-    assert _result(two)["status"] == "done"
-    expected, found = _predictions(one), _predictions(two)
-    assert found[0] == expected[0]
-    np.testing.assert_allclose(found[1], expected[1], rtol=0, atol=1e-4)
-    for first, second in zip(_history(one), _history(two), strict=True):
-        assert second == pytest.approx(first, abs=1e-4)
-
-
 @pytest.mark.parametrize("encoder", ["bilstm", "cnn"])
 def test_mixed_precision_stays_close(train, encoder):
     options = [f"encoder={encoder}", "baselines=false", "trainer.max_epochs=1"]
     whole = train(*options, name="whole")
     mixed = train(*options, "trainer.precision=bf16-mixed", name="mixed")
-    first, second = _history(whole)[0], _history(mixed)[0]
+    first, second = history_of(whole)[0], history_of(mixed)[0]
     assert first["train/loss"] != second["train/loss"]
     # bfloat16 has 8 bits: two to three digits.
     assert second["train/loss"] == pytest.approx(first["train/loss"], rel=0.02)

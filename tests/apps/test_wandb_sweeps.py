@@ -22,15 +22,7 @@ ROOT = Path(__file__).parents[2]
 OFFLINE = ["logger=wandb", "logger.offline=true"]
 
 
-@pytest.fixture(autouse=True)
-def data_dir(tmp_path_factory, monkeypatch):
-    """wandb stages files in a folder of the user's, and takes options from the environment."""
-    home = tmp_path_factory.mktemp("wandb")
-    for variable in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "NETRC"):
-        monkeypatch.setenv(variable, str(home / variable.lower()))
-    for variable in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_PROJECT", "WANDB_RUN_GROUP"):
-        monkeypatch.delenv(variable, raising=False)
-    return home / "wandb_data_dir"
+pytestmark = pytest.mark.usefixtures("wandb_stages")
 
 
 def stop_while_scoring(train, monkeypatch, *options, **where):
@@ -109,7 +101,7 @@ def test_a_killed_run_goes_on_in_the_same_one(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("which", ["true", "all"])
-def test_checkpoints_are_artifacts_when_asked(train, data_dir, which):
+def test_checkpoints_are_artifacts_when_asked(train, wandb_stages, which):
     folder = train(*OFFLINE, f"logger.log_model={which}")
     board = Dashboard(folder)
     models = [artifact for artifact in board.artifacts if artifact.type == "model"]
@@ -121,7 +113,7 @@ def test_checkpoints_are_artifacts_when_asked(train, data_dir, which):
     places = {entry.local_path for artifact in models for entry in artifact.manifest.contents}
     assert str(folder / "checkpoints" / "best.ckpt") in places
     assert all(str(folder / "checkpoints") in place for place in places)
-    assert not [path for path in data_dir.rglob("*") if path.suffix == ".ckpt"]
+    assert not [path for path in wandb_stages.rglob("*") if path.suffix == ".ckpt"]
 
 
 def test_what_the_saved_dashboard_shows_is_sent(train):

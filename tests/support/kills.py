@@ -1,6 +1,5 @@
 """Kill a job at random moments, again and again: in the end it is as if nothing had happened."""
 
-import csv
 import json
 import os
 import signal
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import torch
+from histories import history_of
 from matplotlib.image import imread
 from started import Started
 
@@ -109,16 +109,11 @@ READERS: dict[str, Callable[[Path], Any]] = {
 def run_facts(folder: Path) -> dict[str, Any]:
     """What a finished training run computed."""
     record = json.loads((folder / "result.json").read_text())
-    with open(folder / "history.csv", newline="") as handle:
-        history = [
-            {name: value for name, value in row.items() if name != "residues_per_second"}
-            for row in csv.DictReader(handle)
-        ]
     weights = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
     names = ("status", "key", "objective", "scores", "best_epoch", "epochs", "split", "units")
     return {
         **{name: record[name] for name in names},
-        "history": history,
+        "history": history_of(folder),
         "weights": {name: value.tolist() for name, value in weights.items()},
         "predictions": (folder / "predictions.parquet").read_bytes(),
         # Not their bytes: they name the checkpoint's hash, and a checkpoint knows its place.

@@ -107,7 +107,7 @@ def embed_sequences(options: argparse.Namespace) -> None:
     from protemb.models.devices import open_device
     from protemb.models.loading import load_model
     from protemb.sequences.reading import EmptyShard, Shard
-    from protemb.vectors.resuming import WorkFolder, finished_with
+    from protemb.vectors.resuming import WorkFolder, finished_with, made_with
 
     shard = Shard.parse(options.shard) if options.shard else None
     output = shard_path(Path(options.output), shard)
@@ -119,7 +119,8 @@ def embed_sequences(options: argparse.Namespace) -> None:
         print(f"Done already: {output}")
         return
     with WorkFolder(output, facts) as folder:
-        if finished_with(output, facts):  # by a process that has just let go of it
+        # By a process that has just let go of it, or was killed when it cleared up.
+        if made_with(output, facts):
             print(f"Done already: {output}")
             return
         # Written in there and then renamed: what a kill leaves is found and removed.
