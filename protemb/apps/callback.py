@@ -8,7 +8,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from protemb.apps.starting import leave_errors_alone
+from protemb.apps.starting import leave_errors_alone, machine_errors
 
 
 class SweepSummary(Callback):
@@ -30,7 +30,8 @@ class SweepSummary(Callback):
         leave_errors_alone()
         from protemb.apps.points import add_points, expand
 
-        add_points(Path(config.hydra.sweep.dir), expand(config))
+        with machine_errors():  # Hydra would make a warning of them
+            add_points(Path(config.hydra.sweep.dir), expand(config))
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Write the summary and print it; exit code 1 if a point failed."""

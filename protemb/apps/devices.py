@@ -127,7 +127,7 @@ def open_trainer(node: Mapping[str, Any], **options: Any) -> "pl.Trainer":
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*AMP with fp16 is not supported on CPU")
             trainer: pl.Trainer = build(node, **options)
-    except (MisconfigurationException, ValueError) as error:
+    except (MisconfigurationException, TypeError, ValueError) as error:
         shown = ", ".join(f"{name}={node[name]}" for name in SHOWN)
         raise ConfigError("trainer", shown, f"what this machine can do: {error}") from error
     if node["precision"] == "16-mixed" != trainer.precision:

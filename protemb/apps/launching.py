@@ -121,7 +121,11 @@ def _objective(point: Point, result: JobReturn | JobLost) -> float:
         if record is None or record["status"] == "running":
             record_refusal(point.folder, point.overrides, result)
         return math.nan
-    value = result.return_value
+    try:
+        value = result.return_value
+    except Exception as error:  # what the job could not record, on a full disk for instance
+        print(f"protemb: {point.folder}: {type(error).__name__}: {error}", file=sys.stderr)
+        return math.nan
     return math.nan if value is None else float(value)
 
 

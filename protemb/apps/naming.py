@@ -31,7 +31,7 @@ def run_name(overrides: Sequence[str]) -> str:
     >>> run_name([])[:9], run_name(["data.source.path=../../x"])[:22]
     ('defaults-', 'data.source.path=____x')
     """
-    chosen = sorted(item for item in overrides if not item.startswith(NOT_IN_NAMES))
+    chosen = sorted(item for item in overrides if not item.lstrip("+").startswith(NOT_IN_NAMES))
     digest = hashlib.sha256("\n".join(chosen).encode()).hexdigest()[:6]
     text = re.sub(r"[^\w.,=+-]+|\.{2,}", "_", ",".join(chosen))[:_LONGEST] or "defaults"
     return f"{text}-{digest}"
@@ -43,8 +43,10 @@ def sweep_name(arguments: Sequence[str]) -> str:
 
 
 def parent_name(path: str) -> str:
-    """Name of the folder that a path lies in: a run's sweep."""
-    return Path(path).parent.name
+    """Name of the folder of a run's sweep."""
+    from protemb.apps.runs import sweep_of
+
+    return sweep_of(Path(path)).name
 
 
 def devices_per_node(_root_: DictConfig) -> int:

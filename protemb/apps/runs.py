@@ -19,6 +19,8 @@ from protemb.claims import CLAIM, HeldElsewhere, claim
 from protemb.files import content_key, hash_file, write_json
 
 RESULT = "result.json"
+TRIALS = "trials"
+"""Folder of a sweep's studies."""
 PACKAGES = (
     "torch",
     "pytorch-lightning",
@@ -81,7 +83,9 @@ class RunFolder:
         """
         again = len(list(self.path.glob(f"previous/{self.key}-*")))
         place = self.path.absolute()
-        return {"key": self.key, "run": [place.parent.name, place.name], "again": again}
+        sweep = sweep_of(place)
+        run = [sweep.name, place.relative_to(sweep).as_posix()]
+        return {"key": self.key, "run": run, "again": again}
 
     def set_aside(self) -> None:
         """Move what an older run left into a folder of its own inside this one.
@@ -116,6 +120,11 @@ class RunFolder:
             **facts,
         }
         write_json(self.path / RESULT, record)
+
+
+def sweep_of(run: Path) -> Path:
+    """The folder of a run's sweep; trials lie in SWEEP/trials/STUDY/NUMBER."""
+    return run.parents[2] if run.parent.parent.name == TRIALS else run.parent
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:

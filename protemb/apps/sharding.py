@@ -2,9 +2,11 @@
 
 import argparse
 import multiprocessing
+import os
 import shutil
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -23,6 +25,7 @@ DEFAULTS: Mapping[str, Any] = {
     "max_num_timeout": 100,
     "signal_delay_s": 120,
     "cpus_per_task": 4,
+    "additional_parameters": {"requeue": True},  # some clusters do so only for jobs that ask
     # srun no longer takes the number of CPUs from sbatch (since Slurm 22.05).
     "setup": [
         "export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK",
@@ -154,9 +157,20 @@ def slurm_options(options: argparse.Namespace) -> dict[str, Any]:
         if not (name and equals and value) or options.launcher != "slurm":
             expected = "key=value, such as partition=gpu, with --launcher slurm"
             raise ConfigError("--slurm", text, expected)
-        given[name] = int(value) if value.isdecimal() else value
+        given[name] = _number(value)
     gpus = {"gpus_per_node": 1} if options.device.startswith("cuda") else {}
     return {**DEFAULTS, **gpus, **given}
+
+
+def _number(text: str) -> int | float | str:
+    """A number where it is one.
+
+    >>> _number("4"), _number("1.5"), _number("4:00:00")
+    (4, 1.5, '4:00:00')
+    """
+    if text.isdecimal():
+        return int(text)
+    return float(text) if text.replace(".", "", 1).isdecimal() else text
 
 
 def _on_slurm(
@@ -190,7 +204,11 @@ def _here(
                 n = waiting.pop(0)
                 arguments = (call, n, folder / f"{n}.log", cores() // at_once)
                 process = spawn.Process(target=_work, args=arguments, daemon=True)
+                # Ctrl-C is for the first process alone. The mask is handed down, so that it holds
+                # from the beginning.
+                signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
                 process.start()
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
                 running[process.sentinel] = n, process
             for sentinel in wait(list(running)):
                 n, process = running.pop(sentinel)
@@ -203,6 +221,8 @@ def _work(call: EmbedShard, number: int, log: Path, threads: int) -> None:
     """Embed one share, and write into a file what there is to say."""
     import torch
 
+    # When the first process is gone, in whatever way, so are the others.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     with open(log, "w", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
         said = call(number)
@@ -210,6 +230,13 @@ def _work(call: EmbedShard, number: int, log: Path, threads: int) -> None:
             print(said)
     if said:
         sys.exit(1)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _said(code: int | None, log: Path) -> str | None:

@@ -4,7 +4,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,6 +16,9 @@ SHARED = (
     *("tasks_per_node", "stderr_to_stdout"),
 )
 """Options that submitit knows for every kind of cluster; the others are Slurm's own."""
+
+PAUSE = 15.0
+"""Seconds after which Slurm has put the jobs of a failed node into its queue again."""
 
 
 class JobLost(ProtembError, RuntimeError):
@@ -64,7 +67,7 @@ def submit(
     executor = submitit.AutoExecutor(folder, cluster="slurm", slurm_max_num_timeout=timeouts)
     try:
         executor.update_parameters(**named)
-    except (NameError, TypeError, ValueError) as error:
+    except (AssertionError, NameError, TypeError, ValueError) as error:
         first, *_ = str(error).splitlines()
         raise ConfigError("Slurm options", sorted(rest), f"others ({first})") from None
     try:
@@ -89,9 +92,14 @@ def _refuse(problem: str) -> NoReturn:
 
 def _warn_without_accounting(number: str) -> None:
     command = ["sacct", "-n", "-j", number]
-    asked = subprocess.run(command, capture_output=True, text=True, check=False)
-    if asked.returncode:
-        reason = (asked.stderr.strip().splitlines() or ["it failed"])[-1]
+    reason = ""
+    try:
+        asked = subprocess.run(command, capture_output=True, text=True, check=False)
+        if asked.returncode:
+            reason = (asked.stderr.strip().splitlines() or ["sacct failed"])[-1]
+    except OSError:
+        reason = "no program sacct here"
+    if reason:
         print(f"protemb: {reason}. A job that is killed will be waited for.", file=sys.stderr)
 
 
@@ -103,12 +111,32 @@ def ended(jobs: Sequence[Any], what: str = "jobs") -> Iterator[tuple[int, Any]]:
     left = dict(enumerate(jobs))
     with counted_progress(what, len(jobs), 0, what) as advance:
         while left:
-            found = [place for place, job in left.items() if job.done()]
+            over = {place: job for place, job in left.items() if job.done()}
+            back = _queued_again(over.values())
+            found = [place for place, job in over.items() if job.job_id not in back]
             for place in found:
                 yield place, _result(left.pop(place))
                 advance(1)
             if not found:
                 time.sleep(1)
+
+
+def _queued_again(jobs: Iterable[Any]) -> Collection[str]:
+    """Of jobs that submitit takes for ended, those that have left a failed node and go on.
+
+    `sacct` shows the failure until such a job begins again, and submitit does not ask twice.
+    """
+    failed = {
+        job.job_id
+        for job in jobs
+        if job.state == "NODE_FAIL" and not job.task(0).paths.result_pickle.exists()
+    }
+    if not failed:
+        return ()
+    time.sleep(PAUSE)
+    command = ["squeue", "--me", "--noheader", "--array", "--format=%i"]
+    asked = subprocess.run(command, capture_output=True, text=True, check=False)
+    return failed if asked.returncode else failed & set(asked.stdout.split())
 
 
 def _result(job: Any) -> Any:

@@ -36,8 +36,17 @@ def machine_errors() -> Iterator[None]:
 
 def start(main: Callable[[], object]) -> None:
     """Run an entry point of Hydra, which meets such errors too, before there is a job."""
+    from hydra.errors import HydraException
+
+    asked = "HYDRA_FULL_ERROR" in os.environ
     with machine_errors():
-        main()
+        try:
+            main()
+        except HydraException as error:  # a point of a sweep that cannot be composed
+            if asked:
+                raise
+            print("protemb:", *str(error).split(), file=sys.stderr)
+            raise SystemExit(2) from None
 
 
 def leave_errors_alone() -> None:

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from protemb.analysis.figures import heatmap
 from protemb.apps.results import console
-from protemb.apps.runs import read_result
+from protemb.apps.runs import RESULT, read_result
 from protemb.apps.sweep_status import (
     FINISHED,
     RUNNING,
@@ -56,7 +56,9 @@ Record = dict[str, Any]
 def summarising(folder: Path) -> Iterator[None]:
     """Let one process at a time write summary and report; remove what a killed one left."""
     with claim(folder / SUMMARY_LOCK, wait=True):
-        for part in (*folder.glob(".part-*"), *folder.glob("report/.part-*")):
+        # What lies in a run's own folder is its holder's, also while it is written.
+        ours = () if (folder / RESULT).exists() else folder.glob(".part-*")
+        for part in (*ours, *folder.glob("report/.part-*")):
             if part.suffix != ".json" or part.parent != folder:  # points.json is written outside
                 part.unlink(missing_ok=True)
         yield

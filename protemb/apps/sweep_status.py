@@ -13,7 +13,7 @@ from protemb.claims import CLAIM, holder
 
 FINISHED, RUNNING, MISSING = "finished", "running", "missing"
 STOPPED = "stopped (killed?)"
-STATES = (FINISHED, RUNNING, "interrupted", STOPPED, "failed", MISSING)
+STATES = (FINISHED, "pruned", RUNNING, "interrupted", STOPPED, "failed", MISSING)
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,12 @@ def count_states(points: Sequence[PointState]) -> str:
     """Read as `3 finished, 1 failed`, in the order of `STATES`."""
     counts = Counter(point.state for point in points)
     return ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+
+
+def study_states(sweep: Path) -> dict[str, list[PointState]]:
+    """The trials of every study of a sweep that tunes, by the study's name."""
+    studies = {path.name: sweep_states(path) for path in sorted(sweep.glob("trials/*"))}
+    return {name: trials for name, trials in studies.items() if trials}
 
 
 def print_states(points: Sequence[PointState]) -> None:

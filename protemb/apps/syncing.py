@@ -43,7 +43,8 @@ def offline_runs(folder: Path) -> tuple[list[list[Path]], list[Path]]:
         out because a process still writes there.
     """
     found, busy = [], []
-    for place in [folder, *sorted(path for path in folder.glob("*") if path.is_dir())]:
+    inside = [*folder.glob("*"), *folder.glob("trials/*/*")]
+    for place in [folder, *sorted(path for path in inside if path.is_dir())]:
         parts = sorted(
             part
             for part in place.glob("wandb/offline-run-*")

@@ -44,6 +44,8 @@ def merge(shards: Sequence[Path], output: Path, layout: str = "table") -> int:
     repeated = sum(fact.get("repeated_records", 0) for fact in found)
     facts |= _added(found, ("repeated_records", "no_label"))
     expected = facts[TOTAL] - repeated
+    if facts.get("no_label") == expected:
+        raise InputError(str(shards[0]), f"no record of any shard has a label in {facts['labels']}")
     if facts["layout"] == "per-residue":
         if layout != "table":
             raise ConfigError("--layout", layout, "nothing: states have a layout of their own")
@@ -66,7 +68,11 @@ def _facts(path: Path) -> dict[str, Any]:
 
 def _added(found: Sequence[dict[str, Any]], names: Sequence[str]) -> dict[str, int]:
     """Counts that every shard makes of its own records."""
-    return {name: sum(f[name] for f in found) for name in names if name in found[0]}
+    return {
+        name: sum(f.get(name, 0) for f in found)  # an empty share counts no labels
+        for name in names
+        if any(name in f for f in found)
+    }
 
 
 def _number(facts: dict[str, Any]) -> int:

@@ -19,6 +19,7 @@ import yaml
 from started import Started
 
 from protemb import cli
+from protemb.apps.naming import parent_name
 from protemb.apps.points import add_points, expand, read_points
 from protemb.apps.runs import RunFolder, record_refusal
 from protemb.apps.sweep import finish_sweep
@@ -403,6 +404,36 @@ def test_status_of_every_kind_of_point(elsewhere, tmp_path, capsys):
 
 def collapsed(line):
     return re.sub(r" {2,}", "  ", line)
+
+
+def test_status_of_a_sweep_that_tunes(tmp_path, capsys):
+    for number, status in enumerate(("done", "pruned")):
+        RunFolder(tmp_path / "trials" / "study-1" / str(number), "key").write(status)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["status", str(tmp_path)])
+    assert stopped.value.code == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "study-1: 2 trials: 1 finished, 1 pruned",
+        "0 points: none is chosen yet",
+    ]
+
+
+def test_trials_of_different_sweeps_are_different_runs():
+    one, other = (
+        RunFolder(Path(sweep) / "trials" / "study" / "0", "k").identity() for sweep in "ab"
+    )
+    assert one != other and parent_name("a/trials/study/0") == parent_name("a/0") == "a"
+
+
+def test_collect_does_not_touch_a_run(tmp_path, capsys):
+    run = RunFolder(tmp_path / "run", "key")
+    run.write("running")
+    (tmp_path / "run" / ".part-1.parquet").touch()
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["collect", str(tmp_path / "run")])
+    assert stopped.value.code == 2 and "a run, not a sweep" in capsys.readouterr().err
+    finish_sweep(tmp_path / "run")
+    assert (tmp_path / "run" / ".part-1.parquet").exists()
 
 
 def test_status_and_end_of_grids(run_grid, tmp_path, capsys):

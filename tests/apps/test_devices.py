@@ -245,6 +245,7 @@ def test_only_the_first_of_several_processes_complains(
         (["trainer.strategy=ddp_spawn"], "trainer.strategy: got 'ddp_spawn', expected auto, or"),
         (["trainer.num_nodes=2"], "trainer.num_nodes: got 2, expected 1, or processes that"),
         (["trainer.accelerator=gpu"], "trainer: got 'accelerator=gpu, devices=2"),
+        (["trainer.devices=abc"], "trainer: got 'accelerator=cpu, devices=abc"),
         (["trainer.precision=17"], "trainer: got 'accelerator=cpu, devices=2"),
         (["trainer.precision=16-mixed"], "trainer.precision: got '16-mixed', expected bf16-mixed"),
         (["trainer.accumulate_grad_batches=0"], "a whole number from 1 on"),

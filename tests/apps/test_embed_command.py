@@ -197,6 +197,18 @@ def test_two_processes_do_not_share_an_output(embed, tmp_path, fasta, model):
         embed()
 
 
+def test_labels_of_some_shards_alone_are_merged(embed, tmp_path, fasta, records, capsys):
+    fasta.write_text("".join(f">r{n}{'|x' * (n == 0)}\n{t}\n" for n, (_, t) in enumerate(records)))
+    shards = [
+        embed("--shard", f"{n}/2", "--label-field", "2", name="v.h5")[0].parent / f"v.{n}-of-2.h5"
+        for n in (1, 2)
+    ]
+    cli.main(["merge", *map(str, shards), "-o", str(tmp_path / "all.h5")])
+    table = VectorTable.read(tmp_path / "all.h5")
+    assert table.labels.tolist() == ["x"] + [""] * (len(records) - 1)
+    assert table.attributes["no_label"] == len(records) - 1
+
+
 def test_bad_input_leaves_nothing_behind(embed, fasta, tmp_path):
     fasta.write_text(fasta.read_text() + ">bad\nMK7\n")
     with pytest.raises(SystemExit):

@@ -95,6 +95,8 @@ def straight(tmp_path_factory):
     ("option", "code", "message"),
     [
         ("trainr.max_epochs=3", 1, "Key 'trainr' not in 'TrainConfig'"),
+        ("task.dropoutt=1,2", 2, "protemb: Could not override 'task.dropoutt'"),
+        ("trial=0", 2, "protemb: trial: got 0, expected null"),
         ("encoder=transformer", 1, "Could not find 'encoder/transformer'"),
         (
             "split.fractions=[0.5,0.5]",
@@ -104,7 +106,8 @@ def straight(tmp_path_factory):
     ],
 )
 def test_an_option_that_cannot_work_is_named(tmp_path, option, code, message):
-    found, out, err = _finish(_start(tmp_path, *BRIEF, "trainer=cpu", option))
+    sweep = ["-m"] if "," in option and "[" not in option else []
+    found, out, err = _finish(_start(tmp_path, *sweep, *BRIEF, "trainer=cpu", option))
     assert found == code and message in err
     if code == 2:
         assert err.count("\n") == 1

@@ -280,7 +280,7 @@ def test_labels_of_the_test_part_choose_nothing(tmp_path):
         ("hydra.sweeper.seeds=[1,1]", "hydra.sweeper.seeds: got [1, 1], expected different"),
         ("seed=0,1", "seed: got '0,1', expected one value, and seeds in hydra.sweeper.seeds"),
         ("hydra.sweeper.space.task.dropout.high=1.0", "task.dropout: got 1.0, expected a share"),
-        ("encoder=cnn,embedding", "Key 'layers' is not in struct"),
+        ("encoder=cnn,embedding", "Could not override 'encoder.layers'"),
     ],
 )
 def test_a_search_that_cannot_work_is_one_line(tmp_path, option, message):

@@ -10,10 +10,12 @@ from started import Started
 
 from protemb.apps.runs import RunFolder
 from protemb.apps.tuning.journal import JOURNAL
+from protemb.apps.tuning.outcome import BEST, facts, told, unfinished
 from protemb.apps.tuning.pruning import _Trial
 from protemb.apps.tuning.space import Categories, Range
 from protemb.apps.tuning.study import Study
 from protemb.errors import InputError
+from protemb.files import write_json
 
 SPACE = {
     "x": Range(0.0, 4.0),
@@ -167,10 +169,36 @@ def test_failed_trials_are_replaced_by_the_next_command(tmp_path):
     # A diverged trial says something of its values; a disk does not.
     assert len(study._all()) == 6 and study.errors() == ["OSError: disk"]
     assert {k: study.counts()[k] for k in ("diverged", "failed")} == {"diverged": 1, "failed": 1}
+    write_json(tmp_path / BEST, {"studies": [facts(study)]})
+    assert unfinished(tmp_path) and "OSError: disk" in told("study", "val/loss", study)[-1]
     again = _open(tmp_path, trials=6)
     _search(again)
     assert len(again._all()) == 7 and again.counts()["failed"] == 1
+    write_json(tmp_path / BEST, {"studies": [facts(again)]})
+    assert not unfinished(tmp_path) and "disk" not in told("study", "val/loss", again)[-1]
     assert not _open(tmp_path, trials=6).take(1)
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_a_search_in_which_everything_fails_ends_early(tmp_path, at_once):
+    study = _open(tmp_path, trials=20)
+    while taken := study.take(at_once):
+        for trial in taken:
+            RunFolder(trial.folder, "key").write("failed", error="InputError: no such file")
+            study.tell(trial)
+    assert 3 <= study.counts()["failed"] <= 2 + at_once and study.missing() == 20
+    # The next command tries again, now with success.
+    _search(again := _open(tmp_path, trials=20))
+    assert again.missing() == 0
+
+
+@pytest.mark.parametrize("line", [b"garbage\n", bytes(50) + b"\n"])
+def test_a_damaged_journal_is_named(tmp_path, line):
+    _search(_open(tmp_path, trials=2))
+    first, *others = (tmp_path / JOURNAL).read_bytes().splitlines(keepends=True)
+    (tmp_path / JOURNAL).write_bytes(b"".join([first, line, *others]))
+    with pytest.raises(InputError, match=f"{JOURNAL}: damaged"):
+        _open(tmp_path, trials=2)
 
 
 def test_a_trial_without_an_outcome_is_left_and_the_command_ends(tmp_path):

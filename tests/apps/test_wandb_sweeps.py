@@ -170,6 +170,7 @@ def sweep(tmp_path):
         "sweep/a/wandb/offline-run-20260101_000000-a",
         "sweep/b/wandb/offline-run-20260101_000000-b",
         "sweep/wandb/offline-run-20260103_000000-report",
+        "sweep/trials/study/0/wandb/offline-run-20260101_000000-t",
     ):
         folder = tmp_path / name
         folder.mkdir(parents=True)
@@ -189,11 +190,12 @@ def test_parts_are_sent_in_their_order_and_once(sweep, capsys):
     assert [[part.name for part in parts] for parts in runs] == [
         ["offline-run-20260103_000000-report"],
         ["offline-run-20260101_000000-a", "offline-run-20260102_000000-a"],
+        ["offline-run-20260101_000000-t"],
     ]
     with claim(sweep / "a" / CLAIM):
         cli.main(["sync", str(sweep), "--dry-run"])
     out = capsys.readouterr().out
-    assert f"Left out, still running: {sweep / 'a'}" in out and "1 runs to send." in out
+    assert f"Left out, still running: {sweep / 'a'}" in out and "2 runs to send." in out
     cli.main(["sync", str(sweep / "b")])
     assert capsys.readouterr().out == "0 runs sent.\n"
 

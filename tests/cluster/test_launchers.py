@@ -1,6 +1,7 @@
 """Choosing a launcher, processes on one machine, and the signals that clusters send."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -12,11 +13,14 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 from started import Started
 
 from protemb.apps.config import register_schema
+from protemb.apps.launching import Point, _objective
 from protemb.apps.naming import register_resolvers, sweep_name
+from protemb.apps.slurm import _warn_without_accounting
 from protemb.apps.stopping import Stopped, signal_of, stoppable
 from protemb.apps.variants.config import register_schema as register_grid
 
@@ -83,6 +87,8 @@ def test_a_slurm_job_asks_for_what_the_trainer_uses(launcher_of, command, asked)
     options = launcher_of(*command, "launcher=slurm")
     assert tuple(options[k] for k in ("nodes", "tasks_per_node", "gpus_per_node")) == asked
     assert options["mode"].name == "MULTIRUN"
+    # Where a cluster's JobRequeue is 0, jobs that do not ask are lost.
+    assert options["additional_parameters"] == {"requeue": True}
     # Hydra's defaults lose a job whose time is up.
     assert (
         options["max_num_timeout"] > 10 and options["timeout_min"] * 60 > options["signal_delay_s"]
@@ -105,8 +111,32 @@ def test_every_launcher_can_be_chosen_for_both_programs(launcher_of, name):
 
 def test_where_jobs_run_does_not_change_the_folder():
     plain = ["-m", "encoder=lstm,gru"]
-    for more in (["launcher=slurm", "hydra.launcher.partition=gpu"], ["launcher=joblib"]):
+    mail = "+hydra.launcher.additional_parameters.mail-type=FAIL"
+    for more in (["launcher=slurm", "hydra.launcher.partition=gpu", mail], ["launcher=joblib"]):
         assert sweep_name([*plain, *more]) == sweep_name(plain)
+
+
+def test_more_for_sbatch_is_beside_what_jobs_ask_for(launcher_of):
+    mail = "+hydra.launcher.additional_parameters.mail-type=FAIL"
+    asked = launcher_of("train", "launcher=slurm", mail)["additional_parameters"]
+    assert asked == {"requeue": True, "mail-type": "FAIL"}
+
+
+def test_a_job_that_could_not_record_its_error_takes_no_other_along(tmp_path, capsys):
+    returned = JobReturn(status=JobStatus.FAILED)
+    returned.return_value = OSError(28, "No space left on device")
+    assert math.isnan(_objective(Point(0, [], tmp_path / "point", None), returned))
+    assert "point: OSError: [Errno 28] No space left" in capsys.readouterr().err
+
+
+def test_a_cluster_without_accounting_is_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    _warn_without_accounting("1")
+    assert capsys.readouterr().err.startswith("protemb: no program sacct here.")
+    (tmp_path / "sacct").write_text("#!/bin/sh\necho accounting is off >&2; exit 1\n")
+    (tmp_path / "sacct").chmod(0o755)
+    _warn_without_accounting("1")
+    assert capsys.readouterr().err.startswith("protemb: accounting is off.")
 
 
 @pytest.mark.slow

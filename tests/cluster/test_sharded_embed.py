@@ -10,6 +10,7 @@ import pytest
 from started import Started
 
 from protemb.apps.sharding import output_path, slurm_options
+from protemb.apps.slurm import submit
 from protemb.cli import main, parser
 from protemb.errors import ConfigError
 from protemb.vectors.table import VectorTable
@@ -95,6 +96,25 @@ def test_a_killed_process_is_named(model, fasta, eventually, tmp_path):
     assert not output.exists() and not list(tmp_path.rglob(".part-*"))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_no_process_outlives_the_first_one(model, fasta, eventually, tmp_path, number):
+    process = Started(
+        *("protemb.cli", "embed", model, fasta, "-o", tmp_path / "vectors.h5"),
+        *("--launcher", "local", "--shards", "2"),
+        session=True,
+    )
+    eventually(lambda: len(workers(process)) == 2)
+    others = workers(process)
+    if number == signal.SIGINT:  # of the keyboard, to all of them
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
+    _, err = process.communicate()
+    eventually(lambda: not any(map(psutil.pid_exists, others)))
+    assert "Traceback" not in err, err
+
+
 def workers(process):
     """Processes that compute shares of an input."""
     try:
@@ -129,13 +149,18 @@ def test_options_that_do_not_go_together_are_named(more, message, tmp_path, caps
     assert err.startswith(f"protemb: {message}") and err.count("\n") == 1
 
 
-def test_what_slurm_is_asked_for():
+def test_what_slurm_is_asked_for(tmp_path, monkeypatch):
     command = ["embed", "m", "f", "-o", "v/", "--launcher", "slurm", "--shards", "2"]
     plain = slurm_options(parser().parse_args(command))
+    assert plain["additional_parameters"] == {"requeue": True}
     assert plain["max_num_timeout"] > 10 and "gpus_per_node" not in plain
     more = ["--device", "cuda", "--slurm", "partition=gpu", "--slurm", "timeout_min=30"]
     asked = slurm_options(parser().parse_args([*command, *more]))
     assert asked == plain | {"gpus_per_node": 1, "partition": "gpu", "timeout_min": 30}
+    with pytest.raises(ConfigError, match=r"Slurm options.*mem_gb"):
+        slurm = slurm_options(parser().parse_args([*command, "--slurm", "mem_gb=16G"]))
+        monkeypatch.setattr("shutil.which", lambda name: name)
+        submit(print, [[1]], tmp_path, slurm)
     with pytest.raises(ConfigError, match="--slurm"):
         slurm_options(parser().parse_args([*command, "--slurm", "=3"]))
 

@@ -49,22 +49,35 @@ def add(commands: Any) -> None:
 
 def show_status(options: argparse.Namespace) -> None:
     """Print one line for each point, and counts; exit code 1 unless all are finished."""
-    from protemb.apps.sweep_status import FINISHED, count_states, print_states, sweep_states
+    from protemb.apps.sweep_status import (
+        FINISHED,
+        count_states,
+        print_states,
+        study_states,
+        sweep_states,
+    )
 
     points = sweep_states(_existing(options.folder))
-    if not points:
+    studies = study_states(Path(options.folder))
+    if not points and not studies:
         raise InputError(options.folder, "no runs inside")
-    print_states(points)
-    print(f"{len(points)} points: {count_states(points)}")
-    if any(point.state != FINISHED for point in points):
+    for name, trials in studies.items():
+        print(f"{name}: {len(trials)} trials: {count_states(trials)}")
+    if points:
+        print_states(points)
+    print(f"{len(points)} points: {count_states(points) or 'none is chosen yet'}")
+    if not points or any(point.state != FINISHED for point in points):
         raise SystemExit(1)
 
 
 def collect_sweep(options: argparse.Namespace) -> None:
     """Summarise a sweep's folder as its end does, with the same exit code."""
+    from protemb.apps.runs import RESULT
     from protemb.apps.sweep_status import sweep_states
 
     folder = _existing(options.folder)
+    if (folder / RESULT).exists():
+        raise InputError(options.folder, "a run, not a sweep")
     if not sweep_states(folder):
         raise InputError(options.folder, "no runs inside")
     from protemb.apps.sweep import finish_sweep
@@ -75,7 +88,7 @@ def collect_sweep(options: argparse.Namespace) -> None:
 
 def sync_sweep(options: argparse.Namespace) -> None:
     """Send the offline runs of a sweep to W&B; what is sent already is left out."""
-    from protemb.apps.syncing import offline_runs, sync
+    from protemb.apps.syncing import SyncFailed, offline_runs, sync
 
     runs, busy = offline_runs(_existing(options.folder))
     for folder in busy:
@@ -85,6 +98,10 @@ def sync_sweep(options: argparse.Namespace) -> None:
             print(part)
     elif runs:
         sync(runs)
+        refused = {part for parts in offline_runs(Path(options.folder))[0] for part in parts}
+        refused &= {part for parts in runs for part in parts}
+        if refused:
+            raise SyncFailed(f"{min(refused)}: not sent ({len(refused)} in all)")
     print(f"{len(runs)} runs {'to send' if options.dry_run else 'sent'}.")
 
 

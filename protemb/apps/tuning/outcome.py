@@ -25,6 +25,8 @@ def told(name: str, objective: str, study: "Study") -> list[str]:
     else:
         score = f"{objective} {best.objective:.4g} (trial {best.number})"
         lines.append(f"  chosen by {score}: {in_words(best.values)}")
+    if not study.missing():  # others have taken the places of those that failed
+        return lines
     return lines + [f"  failed, and the same command tries others: {e}" for e in study.errors()]
 
 
@@ -34,15 +36,17 @@ def facts(study: "Study") -> dict[str, Any]:
     chosen = (
         {"trial": best.number, "value": best.objective, "chosen": best.values} if best else None
     )
-    return {"trials": study.counts(), "best": chosen}
+    return {"trials": study.counts(), "missing": study.missing(), "best": chosen}
 
 
 def unfinished(sweep: Path) -> bool:
-    """Whether a sweep has tuned, and trials failed, or were left, or nothing was chosen."""
+    """Whether a sweep has tuned, and trials are missing, or were left, or nothing was chosen."""
     try:
         studies = read_json(sweep / BEST)["studies"]
-        counts = [(study["best"], study["trials"]) for study in studies]
-        return any(best is None or n["failed"] or n["left"] for best, n in counts)
+        return any(
+            study["best"] is None or study["missing"] or study["trials"]["left"]
+            for study in studies
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

@@ -6,14 +6,20 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from protemb.apps.tuning.journal import NAME, need_optuna, open_journal
+from protemb.apps.tuning.journal import JOURNAL, NAME, need_optuna, open_journal
+from protemb.errors import ConfigError
 
 
 def reporters(values: Mapping[str, Any]) -> list["Reporter"]:
     """Callbacks that a run needs as a trial; none for any other run."""
     if values["trial"] is None:
         return []
-    return [Reporter(Path(values["out_dir"]).parent, values["trial"], values["objective"])]
+    folder = Path(values["out_dir"]).parent
+    if not (folder / JOURNAL).exists():
+        raise ConfigError(
+            "trial", values["trial"], "null: sweeps that tune give their trials numbers"
+        )
+    return [Reporter(folder, values["trial"], values["objective"])]
 
 
 class Reporter(pl.Callback):

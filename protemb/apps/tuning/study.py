@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from protemb.apps.runs import read_result
-from protemb.apps.tuning.journal import NAME, need_optuna, open_journal
+from protemb.apps.tuning.journal import JOURNAL, NAME, need_optuna, open_journal
 from protemb.apps.tuning.space import Categories, Choice, Range, Space
 from protemb.claims import HeldElsewhere, claim, holder
 from protemb.errors import InputError
@@ -21,6 +21,8 @@ from protemb.errors import InputError
 # How a trial can end, and what Optuna calls it.
 OUTCOMES = {"complete": "COMPLETE", "pruned": "PRUNED", "diverged": "PRUNED", "failed": "FAIL"}
 KEPT = ("fingerprints", "epochs", "error")
+HOPELESS = 3
+"""Failed trials after which a command draws no more, where none has done better."""
 
 
 @dataclass(frozen=True)
@@ -74,26 +76,31 @@ class Study:
     ) -> None:
         optuna = need_optuna()
         self.folder, self.space, self.seed, self.trials = folder, space, seed, trials
-        self._storage = open_journal(folder)
-        with self._alone():
-            if not self._storage.get_all_studies():
-                direction = "maximize" if mode == "max" else "minimize"
-                optuna.create_study(study_name=NAME, storage=self._storage, direction=direction)
-            self._study = optuna.load_study(study_name=NAME, storage=self._storage)
-            if "prune" not in self._study.user_attrs:
-                self._study.set_user_attr("prune", None if prune is None else dict(prune))
+        try:
+            self._storage = open_journal(folder)
+            with self._alone():
+                if not self._storage.get_all_studies():
+                    direction = "maximize" if mode == "max" else "minimize"
+                    optuna.create_study(study_name=NAME, storage=self._storage, direction=direction)
+                self._study = optuna.load_study(study_name=NAME, storage=self._storage)
+                if "prune" not in self._study.user_attrs:
+                    self._study.set_user_attr("prune", None if prune is None else dict(prune))
+        except ValueError as error:  # the last line may be torn, the others never are
+            problem = f"damaged ({error}); without this folder all trials are new"
+            raise InputError(str(folder / JOURNAL), problem) from None
         self._id = self._storage.get_study_id_from_name(NAME)
         self._sign = -1 if mode == "max" else 1
         self._held: dict[int, ExitStack] = {}
         # Trials that this command could not bring to an end.
         self._left: set[int] = set()
-        self._may_ask = self.trials - self._counted()
+        self._may_ask = self.missing()
+        self._failed = 0
 
     def take(self, limit: int) -> list[Taken]:
         """Trials to run now: first those that their processes left behind, then new ones.
 
-        A command asks for as many new ones as were missing when it began, so that it ends also
-        where all of them fail.
+        A command asks for as many new ones as were missing when it began, and for none after the
+        first `HOPELESS` have failed, so that it ends also where all of them fail.
 
         Args:
             limit: so many at most.
@@ -130,6 +137,9 @@ class Study:
             for name, fact in (kept | {"outcome": outcome}).items():
                 self._storage.set_trial_user_attr(self._trial_id(trial.number), name, fact)
             self._study.tell(trial.number, value, state=TrialState[OUTCOMES[outcome]])
+        self._failed += outcome == "failed"
+        if self._failed >= HOPELESS and not self._counted():
+            self._may_ask = 0
         self._held.pop(trial.number).close()
         self._check_same_data()
         return outcome
@@ -148,6 +158,10 @@ class Study:
         """Trials by outcome; those `left` have none yet."""
         found = [trial.user_attrs.get("outcome", "left") for trial in self._all()]
         return {name: found.count(name) for name in (*OUTCOMES, "left")}
+
+    def missing(self) -> int:
+        """How many trials there still have to be; one that failed is none."""
+        return max(0, self.trials - self._counted())
 
     def errors(self) -> list[str]:
         """Why trials failed, each reason once."""

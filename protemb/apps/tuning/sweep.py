@@ -168,8 +168,7 @@ class _Tuning:
             "prune": prune if self.options["prune"] else None,
         }
         chosen = [item for item in overrides if item in varied] or ["study"]
-        words = run_name(chosen).rpartition("-")[0]
-        name = f"{words}-{content_key(deciding)[:8]}"
+        name = f"{run_name(chosen)}-{content_key(deciding)[:8]}"
         study = Study(
             self.folder / "trials" / name,
             space,
