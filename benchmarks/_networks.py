@@ -3,7 +3,6 @@
 Shape letters: B = sequences in the batch, L = longest of them, D = features, H = hidden units.
 """
 
-import ctypes
 from collections.abc import Iterable
 
 import numpy as np
@@ -23,18 +22,6 @@ RESIDUES = BATCH * HA_LENGTHS[1]  # the budget into which 64 of the HA set fit
 VALIDATION = 16  # records, for what wants a validation part
 DIM = 10
 PADDING = 21
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # names of glibc's malloc.h
-
-
-def keep_memory() -> None:
-    """Keep freed memory for the next step instead of giving it back to the system (glibc only).
-
-    A step's workspace that was given back comes again as pages that have to be cleared, one by one.
-    """
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):
-        libc.mallopt(M_MMAP_MAX, 0)
-        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def recipe(network: str) -> dict:

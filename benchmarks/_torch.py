@@ -10,17 +10,19 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import cache
 from itertools import count
 
 import torch
-from _networks import DIM, PADDING, Plain, Training, batches, keep_memory, random_batches
+from _networks import DIM, PADDING, Plain, Training, batches, random_batches
 from _sets import BATCH, load
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from protemb.models.recurrent import run_recurrent
+from protemb.training.memory import freed_memory_kept
 
 SECONDS = 0.7  # processor time that one measurement should take at least
 
@@ -130,17 +132,16 @@ def side(way: str, *options) -> Callable:
 
 
 def main() -> None:
-    """Answer requests until the input ends; the argument `keep` keeps freed memory."""
+    """Answer requests until the input ends; with the argument `ours`, as `train.py` would."""
     torch.set_num_threads(1)
     # As `train.py` does. It helps plain PyTorch as much as ours.
     torch.set_flush_denormal(True)
-    if sys.argv[1:] == ["keep"]:
-        keep_memory()
     # What progress bars print must not end up between the answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    for line in sys.stdin:
-        print(json.dumps(side(*json.loads(line))()), file=answers, flush=True)
+    with freed_memory_kept() if sys.argv[1:] == ["ours"] else nullcontext():
+        for line in sys.stdin:
+            print(json.dumps(side(*json.loads(line))()), file=answers, flush=True)
 
 
 if __name__ == "__main__":

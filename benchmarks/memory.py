@@ -24,10 +24,13 @@ def train(longest: int) -> None:
     from _networks import Training, batches
     from _sets import proteome_lengths, simulated
 
+    from protemb.training.memory import freed_memory_kept
+
     rng = np.random.default_rng(0)
     lengths_N = proteome_lengths(RECORDS, rng).clip(max=ORDINARY)
     lengths_N[lengths_N.argmax()] = longest
-    Training(NETWORK, batches(simulated(lengths_N, rng))).epoch(0)
+    with freed_memory_kept():
+        Training(NETWORK, batches(simulated(lengths_N, rng))).epoch(0)
 
 
 def embed(length: int, whole: bool = False) -> None:

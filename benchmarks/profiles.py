@@ -27,6 +27,7 @@ from torch.profiler import ProfilerActivity, profile  # noqa: E402
 from protemb.models.checkpoint import build_classifier  # noqa: E402
 from protemb.models.loading import make_embedder  # noqa: E402
 from protemb.training.data import SequenceData  # noqa: E402
+from protemb.training.memory import freed_memory_kept  # noqa: E402
 from protemb.training.module import ClassifierModule  # noqa: E402
 from protemb.vectors.embed import embed_records  # noqa: E402
 
@@ -81,6 +82,7 @@ def training(network: str, name: str) -> dict[str, float]:
     with ExitStack() as stack:
         for place in PARTS:
             stack.enter_context(parts.around(*place))
+        stack.enter_context(freed_memory_kept())
         fit(network, name, clock)
     shares = {part: parts.seconds[part] / clock.seconds for *_, part in PARTS}
     return shares | {REST: 1 - sum(shares.values())}

@@ -104,7 +104,9 @@ def main() -> None:
     split = Split(everything, everything[:0], everything[:0], "all", {})
     ours = SequenceData(data, split, residues=10**9, max_records=BATCH)
     # What Lightning would attach.
-    ours.trainer = SimpleNamespace(current_epoch=0, global_rank=0, world_size=1)
+    ours.trainer = SimpleNamespace(
+        current_epoch=0, global_rank=0, world_size=1, accumulate_grad_batches=1
+    )
     items = DataLoader(Items(), batch_size=BATCH, shuffle=True, collate_fn=collate)
 
     def rate(loader: DataLoader, batches: int) -> Callable[[], float]:

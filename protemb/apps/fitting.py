@@ -21,6 +21,7 @@ from protemb.apps.stopping import OwnSignals, signal_of
 from protemb.apps.tasks import Fitted
 from protemb.apps.tuning.pruning import reporters
 from protemb.training.checkpointing import WholeCheckpointIO
+from protemb.training.memory import freed_memory_kept
 
 
 class Interrupted(Exception):
@@ -71,7 +72,12 @@ def fit(
                 reason = "was moved before it had finished" if place else "has a damaged checkpoint"
                 print(f"The run's folder {reason}: starting over")
                 checkpoint = None
-        with _interruptible(trainer), _flushed_subnormals(), warnings.catch_warnings():
+        with (
+            _interruptible(trainer),
+            _flushed_subnormals(),
+            freed_memory_kept(),
+            warnings.catch_warnings(),
+        ):
             # A run that resumes finds its own checkpoints.
             warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
             # What is logged at an epoch's end is that of all devices already.
