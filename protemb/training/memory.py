@@ -1,7 +1,6 @@
 """What the C library does with memory that is let go."""
 
 import ctypes
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,7 +19,7 @@ def freed_memory_kept() -> Iterator[None]:
     system. The next step has them again page by page, each to be cleared first, and that takes as
     long as to compute it. Without glibc nothing is changed.
     """
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    libc = ctypes.CDLL(None)
     if not (hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim")):
         yield
         return
