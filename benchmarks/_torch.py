@@ -16,6 +16,7 @@ from itertools import count
 
 import torch
 from _networks import DIM, PADDING, Plain, Training, batches, random_batches
+from _products import products
 from _sets import BATCH, load
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -95,14 +96,6 @@ def matrix_side(hidden: int, mode: str) -> Callable[[], list[float]]:
             if mode == "training":
                 states_BLH.sum().backward()
 
-    rows_BH, weights_HG = torch.randn(BATCH, hidden), torch.randn(hidden, 4 * hidden)
-    columns_1HB, filters_GH1 = rows_BH.T.contiguous()[None], weights_HG.T.contiguous()[..., None]
-    # By MKL and by oneDNN: which one is the faster depends on the processor.
-    products = (
-        lambda: torch.mm(rows_BH, weights_HG),
-        lambda: F.conv1d(columns_1HB, filters_GH1),
-    )
-
     def product(multiply: Callable[[], Tensor]) -> None:
         with torch.no_grad():
             for _ in range(repeats):
@@ -118,7 +111,10 @@ def matrix_side(hidden: int, mode: str) -> Callable[[], list[float]]:
 
     def rates() -> list[float]:
         one = 2 * BATCH * hidden * 4 * hidden
-        limits = [gflops(lambda m=m: product(m), repeats * one) for m in products]
+        limits = [
+            gflops(lambda m=m: product(m), repeats * one)
+            for m in products(BATCH, hidden, 4 * hidden)
+        ]
         return [gflops(lstm, operations), max(limits)]
 
     return rates

@@ -20,8 +20,8 @@ use_one_core()
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from _networks import recipe  # noqa: E402
+from _products import products  # noqa: E402
 from _sets import load, proteome_lengths, simulated  # noqa: E402
-from torch.nn import functional as F  # noqa: E402
 
 from protemb.models.batches import collate  # noqa: E402
 from protemb.models.checkpoint import build_classifier  # noqa: E402
@@ -98,9 +98,7 @@ def limit(rows: int) -> float:
     """
     seconds = 0.0
     for times, inputs, outputs in SSA_PRODUCTS:
-        left, right = torch.randn(rows, inputs), torch.randn(inputs, outputs)
-        columns, filters = left.T.contiguous()[None], right.T.contiguous()[..., None]
-        ways = (partial(torch.mm, left, right), partial(F.conv1d, columns, filters))
+        ways = products(rows, inputs, outputs)
         repeats = max(1, int(2e9 / (2 * rows * inputs * outputs)))
         seconds += times * min(seconds_of(way, repeats) for way in ways) / rows
     return 1 / seconds
