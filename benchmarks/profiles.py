@@ -1,15 +1,20 @@
-"""Where the time goes: shares of processor time of trainings and of embedding.
+"""Where the time goes: shares of processor time of trainings, of embedding and of reading.
 
 A training runs under Lightning with every callback of conf/ and its log, as `train.py` runs it, and
 is cut into its parts by clocks around them. What is left belongs to Lightning's loop and to Python
-between the parts. For embedding PyTorch's own profiler says which kernels the time went to. The
-clocks cost a few per cent of a small network's step.
+between the parts. For embedding PyTorch's own profiler says which kernels the time went to, for
+reading Python's says which modules. The clocks cost a few per cent of a small network's step, and
+calls of Python's functions look dearer than they are.
 """
 
+import cProfile
+import pstats
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -21,11 +26,16 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from _lightning import Clock, fit  # noqa: E402
 from _networks import recipe  # noqa: E402
-from _sets import SETS, load  # noqa: E402
+from _sets import SETS, load, proteome_lengths, simulated  # noqa: E402
+from embedding import SSA  # noqa: E402
 from torch.profiler import ProfilerActivity, profile  # noqa: E402
 
 from protemb.models.checkpoint import build_classifier  # noqa: E402
+from protemb.models.embedder import Embedder  # noqa: E402
 from protemb.models.loading import make_embedder  # noqa: E402
+from protemb.models.pretrained.recurrent import PublishedRecurrent  # noqa: E402
+from protemb.sequences.reading import read_sequences  # noqa: E402
+from protemb.sequences.tokens import TokenStore  # noqa: E402
 from protemb.training.data import SequenceData  # noqa: E402
 from protemb.training.memory import freed_memory_kept  # noqa: E402
 from protemb.training.module import ClassifierModule  # noqa: E402
@@ -44,6 +54,13 @@ KERNELS = {
     "pooling": ["mul", "sum", "div"],
 }
 REST = "Lightning and Python"
+MODULES = {
+    "fasta.py": "lines and headers",
+    "records.py": "checks of every record",
+    "tokens.py": "the store",
+    "repeats.py": "search for identical sequences",
+}
+COMPILED = "hashing, writing and all else that is compiled"
 
 
 class Parts:
@@ -88,10 +105,23 @@ def training(network: str, name: str) -> dict[str, float]:
     return shares | {REST: 1 - sum(shares.values())}
 
 
-def embedding(name: str) -> dict[str, float]:
-    """Share of each kind of kernel in embedding by BiLSTM(64) and mean, without Python's part."""
+def small(name: str) -> dict[str, float]:
+    """Embedding by BiLSTM(64) and mean."""
     encoder = build_classifier(recipe("BiLSTM(64)")).eval().embedder.encoder
-    embedder, store = make_embedder(encoder, "states", "mean"), load(name).store
+    return embedding(make_embedder(encoder, "states", "mean"), load(name).store)
+
+
+def full() -> dict[str, float]:
+    """Embedding by the published network at full size, and mean."""
+    rng = np.random.default_rng(0)
+    lengths_N = proteome_lengths(1024, rng)
+    store = simulated(rng.choice(lengths_N[lengths_N < 2000], 40, replace=False), rng).store
+    network = PublishedRecurrent(**SSA).eval()
+    return embedding(make_embedder(network, "projection", "mean"), store)
+
+
+def embedding(embedder: Embedder, store: TokenStore) -> dict[str, float]:
+    """Share of each kind of kernel in embedding, without Python's part."""
     records = np.arange(len(store))
     embed_records(embedder, store, records)
     with profile(activities=[ProfilerActivity.CPU]) as kernels:
@@ -104,6 +134,23 @@ def embedding(name: str) -> dict[str, float]:
     return shares | {"other kernels": 1 - sum(shares.values())}
 
 
+def reading() -> dict[str, float]:
+    """Share of each module in reading 20,000 proteins from FASTA to the store."""
+    rng = np.random.default_rng(0)
+    store = simulated(proteome_lengths(20_000, rng), rng).store
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "proteins.fasta"
+        path.write_text("".join(f">p{n}\n{store.sequence(n)}\n" for n in range(len(store))))
+        read_sequences(path)
+        with cProfile.Profile() as calls:
+            read_sequences(path)
+    seconds: defaultdict[str, float] = defaultdict(float)
+    for (file, *_), (_, _, own, *_) in pstats.Stats(calls).stats.items():
+        other = COMPILED if file == "~" else "other modules"
+        seconds[MODULES.get(Path(file).name, other)] += own
+    return {part: spent / sum(seconds.values()) for part, spent in sorted(seconds.items())}
+
+
 def main() -> None:
     """Measure, print and write results/profiles.json."""
     options = arguments(__doc__, rounds=3).parse_args()
@@ -114,7 +161,8 @@ def main() -> None:
         for network in ("mean", "BiLSTM(64)")
         for name in SETS
     }
-    jobs |= {f"embed, BiLSTM(64), {name}": (embedding, (name,)) for name in SETS}
+    jobs |= {f"embed, BiLSTM(64), {name}": (small, (name,)) for name in SETS}
+    jobs |= {"embed, SSA at full size": (full, ()), "FASTA to tokens": (reading, ())}
     rows = []
     for job, (measure, choice) in jobs.items():
         # As `train.py` does it while training, and not elsewhere.
