@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from histories import history_of
 from started import Started
 
 from protemb.vectors.table import VectorTable
@@ -27,8 +28,8 @@ SLURM = ["launcher=slurm", "hydra.launcher.cpus_per_task=1", "hydra.launcher.tim
 def start(slurm):
     """Start a program with options, below a root folder where the program takes one."""
 
-    def begin(program, *options):
-        environment = slurm.environment | {"OMP_NUM_THREADS": "1"}
+    def begin(program, *options, **more):
+        environment = slurm.environment | {"OMP_NUM_THREADS": "1"} | more
         return Started(program, *options, environment=environment)
 
     return begin
@@ -141,6 +142,26 @@ def test_jobs_that_are_stopped_in_every_way_end_as_if_they_had_not_been(
 
 def output(folder, job):
     return (folder.parent / ".submitit" / job / f"{job}_0_log.out").read_text()
+
+
+def test_tasks_of_a_job_train_one_run(start, tmp_path):
+    job = [*STEADY, "trainer.max_epochs=2", "task.residues=4000"]
+    alone = start("train.py", *job, f"paths.root={tmp_path / 'alone'}")
+    two = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
+    # The nodes of this cluster have names that only Slurm knows.
+    process = start(
+        *("train.py", *SLURM, *job[1:], *two, f"paths.root={tmp_path / 'two'}"),
+        MASTER_ADDR="127.0.0.1",
+    )
+    for each in (process, alone):
+        out, err = each.communicate(240)
+        assert each.returncode == 0, (out, err)
+    (one,) = (path.parent for path in tmp_path.glob("alone/runs/demo/*/result.json"))
+    (both,) = (path.parent for path in tmp_path.glob("two/runs/demo/sweep-*/*/result.json"))
+    assert result(both)["status"] == "done"
+    assert len(list(both.parent.glob(".submitit/*/*_1_log.out"))) == 1
+    for first, second in zip(history_of(one), history_of(both), strict=True):
+        assert second == pytest.approx(first, abs=1e-5)
 
 
 def test_one_grid_is_one_job_without_m(slurm, start, tmp_path):
