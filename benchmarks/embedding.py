@@ -29,6 +29,7 @@ from protemb.models.encoders import Encoder  # noqa: E402
 from protemb.models.loading import make_embedder  # noqa: E402
 from protemb.models.pretrained.recurrent import PublishedRecurrent  # noqa: E402
 from protemb.models.recurrent import run_recurrent  # noqa: E402
+from protemb.models.rounding import RoundedEncoder  # noqa: E402
 from protemb.sequences.tokens import TokenStore  # noqa: E402
 from protemb.vectors.embed import embed_records  # noqa: E402
 
@@ -114,7 +115,7 @@ def seconds_of(work: Callable[[], object], repeats: int) -> float:
     return (process_time() - start) / repeats
 
 
-def ssa_rows(rounds: int, proteins: int) -> tuple[list[Row], float]:
+def ssa_rows(rounds: int, proteins: int) -> tuple[list[Row], dict[str, str]]:
     """The published network at full size."""
     torch.manual_seed(0)
     network = PublishedRecurrent(**SSA).eval()
@@ -129,6 +130,11 @@ def ssa_rows(rounds: int, proteins: int) -> tuple[list[Row], float]:
     def ours() -> np.ndarray:
         return embed_records(embedder, store, np.arange(len(store)))
 
+    half = make_embedder(RoundedEncoder(network, "bfloat16"), level, "mean")
+
+    def in_16_bits() -> np.ndarray:
+        return embed_records(half, store, np.arange(len(store)))
+
     def tutorial() -> np.ndarray:
         with packed():
             return looped(network, level, few, TENS)
@@ -138,9 +144,15 @@ def ssa_rows(rounds: int, proteins: int) -> tuple[list[Row], float]:
             return looped(network, level, few, 1)
 
     exact = one_by_one()
-    error = float(np.abs(ours()[: len(few)] - exact).max() / np.abs(exact).max())
+    errors = {
+        f"largest difference of SSA to one at a time{said}": (
+            f"{np.abs(vectors()[: len(few)] - exact).max() / np.abs(exact).max():.1e}"
+        )
+        for said, vectors in (("", ours), (", bfloat16", in_16_bits))
+    }
     sides = {
         "protemb": lambda: rate(ours, residues),
+        "bfloat16": lambda: rate(in_16_bits, residues),
         "tutorial's loop": lambda: rate(tutorial, few_residues),
         "one at a time": lambda: rate(one_by_one, few_residues),
         "matrix products alone": lambda: limit(ROWS),
@@ -151,7 +163,8 @@ def ssa_rows(rounds: int, proteins: int) -> tuple[list[Row], float]:
         row_of(values, "protemb", "tutorial's loop", job, UNIT, target=">= 2.8"),
         row_of(values, "protemb", "one at a time", job, UNIT),
         row_of(values, "protemb", "matrix products alone", job, UNIT, target=">= 0.58"),
-    ], error
+        row_of(values, "bfloat16", "tutorial's loop", f"{job}, bfloat16", UNIT, target=">= 5"),
+    ], errors
 
 
 def bilstm_rows(rounds: int, name: str, bound: float) -> list[Row]:
@@ -188,21 +201,13 @@ def bilstm_rows(rounds: int, name: str, bound: float) -> list[Row]:
 def main() -> None:
     """Measure, print and write results/embedding.json."""
     parser = arguments(__doc__, rounds=3)
-    parser.add_argument(
-        "--proteins", type=int, default=160, help="for SSA, 0 for none (default: %(default)s)"
-    )
+    parser.add_argument("--proteins", type=int, default=160, help="for SSA (default: %(default)s)")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    rows, settings = [], {"threads": 1}
-    if options.proteins:
-        rows, error = ssa_rows(options.rounds, options.proteins)
-        settings |= {
-            "proteins for SSA": options.proteins,
-            "largest difference of SSA to one at a time": f"{error:.1e}",
-        }
+    rows, errors = ssa_rows(options.rounds, options.proteins)
+    settings = {"threads": 1, "proteins for SSA": options.proteins, **errors}
     rows += bilstm_rows(options.rounds, "HA", 5) + bilstm_rows(options.rounds, "proteome-like", 8)
-    name = "embedding" if options.proteins else "embedding_bilstm"
-    write(name, rows, ["torch", "numpy"], settings=settings)
+    write("embedding", rows, ["torch", "numpy"], settings=settings)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pstats
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from _networks import recipe  # noqa: E402
 from _sets import SETS, load, proteome_lengths, simulated  # noqa: E402
 from embedding import SSA  # noqa: E402
 from torch.profiler import ProfilerActivity, profile  # noqa: E402
+from writing import VECTORS, write_vectors  # noqa: E402
 
 from protemb.models.checkpoint import build_classifier  # noqa: E402
 from protemb.models.embedder import Embedder  # noqa: E402
@@ -60,6 +61,7 @@ MODULES = {
     "tokens.py": "the store",
     "repeats.py": "search for identical sequences",
 }
+SAVING = ("<built-in method posix.fsync>", "<built-in method posix.replace>")
 COMPILED = "hashing, writing and all else that is compiled"
 
 
@@ -141,13 +143,33 @@ def reading() -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "proteins.fasta"
         path.write_text("".join(f">p{n}\n{store.sequence(n)}\n" for n in range(len(store))))
-        read_sequences(path)
-        with cProfile.Profile() as calls:
-            read_sequences(path)
+        return shares_of_calls(
+            lambda: read_sequences(path),
+            lambda file, _: MODULES.get(file, COMPILED if file == "~" else "other modules"),
+        )
+
+
+def writing() -> dict[str, float]:
+    """Share of the system's calls in writing vectors as `writing.py` does."""
+    vectors_ND = np.random.default_rng(0).standard_normal((VECTORS, 100)).astype(np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "vectors.h5"
+        return shares_of_calls(
+            lambda: write_vectors(path, vectors_ND),
+            lambda _, call: "fsync and rename" if call in SAVING else "HDF5, checks and checksums",
+        )
+
+
+def shares_of_calls(
+    work: Callable[[], object], part_of: Callable[[str, str], str]
+) -> dict[str, float]:
+    """Own time of all calls by part, which file and name of a function tell."""
+    work()
+    with cProfile.Profile() as calls:
+        work()
     seconds: defaultdict[str, float] = defaultdict(float)
-    for (file, *_), (_, _, own, *_) in pstats.Stats(calls).stats.items():
-        other = COMPILED if file == "~" else "other modules"
-        seconds[MODULES.get(Path(file).name, other)] += own
+    for (file, _, call), (_, _, own, *_) in pstats.Stats(calls).stats.items():
+        seconds[part_of(Path(file).name, call)] += own
     return {part: spent / sum(seconds.values()) for part, spent in sorted(seconds.items())}
 
 
@@ -163,6 +185,7 @@ def main() -> None:
     }
     jobs |= {f"embed, BiLSTM(64), {name}": (small, (name,)) for name in SETS}
     jobs |= {"embed, SSA at full size": (full, ()), "FASTA to tokens": (reading, ())}
+    jobs |= {f"write {VECTORS:,} vectors": (writing, ())}
     rows = []
     for job, (measure, choice) in jobs.items():
         # As `train.py` does it while training, and not elsewhere.

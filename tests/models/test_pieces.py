@@ -261,10 +261,10 @@ with torch.inference_mode():
 LM = "lm=dict(embed_dim=21, hidden_dim=256, layers=2, tied=True)"
 BOUNDS = {
     # Megabytes that pieces may add.
-    "bilstm": ("RecurrentEncoder(bidirectional=True)", "states", "mean", 20),
-    "bilstm, attention": ("RecurrentEncoder(bidirectional=True)", "states", "attention", 20),
+    "bilstm": ("RecurrentEncoder(bidirectional=True)", "states", "mean", 16),
+    "bilstm, attention": ("RecurrentEncoder(bidirectional=True)", "states", "attention", 16),
     # One lower layer whole: 34,350 * 128 * 4 bytes are 17 MB.
-    "bilstm of 3": ("RecurrentEncoder(layers=3, bidirectional=True)", "states", "ends", 38),
+    "bilstm of 3": ("RecurrentEncoder(layers=3, bidirectional=True)", "states", "ends", 33),
     "gru of 2": ("RecurrentEncoder(cell='gru', layers=2)", "states", "max", 10),
     "cnn": ("ConvolutionEncoder()", "states", "last", 25),
     "language model": (f"PublishedRecurrent({LM})", "lm", "mean", 60),
