@@ -278,10 +278,11 @@ def test_an_incomplete_merge_is_refused(embed, tmp_path, capsys, fasta):
         assert not merged.exists()
 
 
-def test_sixteen_bits_state_their_deviation(embed, model, records):
+def test_sixteen_bits_state_their_deviation(embed, model, records, capsys):
     try:
         output, said = embed("--precision", "bfloat16")
     except SystemExit:
+        assert "this model cannot compute in bfloat16" in capsys.readouterr().err
         pytest.skip("this processor's torch has no LSTM in bfloat16")
     table = VectorTable.read(output)
     expected = plain(model, records)
