@@ -24,5 +24,6 @@ def main(cfg: DictConfig) -> float | None:
 
 if __name__ == "__main__":
     conf = Path(__file__).parent / "conf"
-    say_when_sweeping(conf, conf / "shared")
-    start(main)
+    folders = conf, conf / "shared"
+    say_when_sweeping(*folders)
+    start(main, *folders)

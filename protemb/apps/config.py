@@ -1,7 +1,7 @@
 """What a training config may hold, and how its objects are built."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any
@@ -23,9 +23,9 @@ class TrainConfig:
     pooling: Any = MISSING
     task: Any = MISSING
     optimizer: Any = MISSING
-    scheduler: Any = MISSING
+    scheduler: Any = None
     trainer: Any = MISSING
-    logger: Any = MISSING
+    logger: Any = None
     callbacks: Any = MISSING
     paths: Any = MISSING
     seed: int = 0
@@ -81,8 +81,8 @@ CHOICES = {
 
 # Options that each kind of task has beside those of all tasks, and metrics that choose its epoch.
 TASK_OPTIONS = {
-    "classification": ("hidden", "dropout", "class_weights", "label_smoothing"),
-    "residue": ("hidden", "dropout", "class_weights", "crf"),
+    "classification": ("max_records", "hidden", "dropout", "class_weights", "label_smoothing"),
+    "residue": ("max_records", "hidden", "dropout", "class_weights", "crf"),
     "similarity": (
         "level",
         "out_dim",
@@ -100,8 +100,8 @@ TASK_OPTIONS = {
         "pairs_file",
         "cells",
     ),
-    "lm": (),
-    "masked_lm": ("masked",),
+    "lm": ("max_records",),
+    "masked_lm": ("max_records", "masked"),
 }
 OBJECTIVES = {
     "classification": ("val/balanced_accuracy", "val/macro_f1", "val/loss"),
@@ -112,10 +112,18 @@ OBJECTIVES = {
 }
 
 # Keys of the groups that are no class of their own.
-KNOWN = {
-    "task": ("kind", "objective", "objective_mode", "residues", "max_records"),
-    "data": ("name", "hint", "splits", "source"),
-    "paths": ("root", "data", "cache", "runs"),
+TASK = ("kind", "objective", "objective_mode", "residues")
+DATA = ("name", "hint", "source")
+PATHS = ("root", "data", "cache", "runs")
+# Keys that are read here, whatever the class makes of them.
+TRAINER = ("num_nodes", "devices", "accelerator", "strategy", "precision", "enable_progress_bar")
+CLASSES = {
+    "trainer": ("_target_", *TRAINER),
+    "split": ("_target_",),
+    "encoder": ("_target_",),
+    "pooling": ("_target_",),
+    "optimizer": ("_target_",),
+    "callbacks": ("best", "history"),
 }
 # Kind and range of numbers, by the name they have wherever they stand.
 WHOLE = {
@@ -148,9 +156,13 @@ def check(values: Mapping[str, Any]) -> None:
         ConfigError: a value out of range, or an option that its class does not have.
         ForbiddenTarget: a `_target_` that is not on the list.
     """
-    for name in values:
-        if name not in {known.name for known in fields(TrainConfig)}:
-            raise ConfigError(name, values[name], "no such option")
+    check_section(values, [known.name for known in fields(TrainConfig)])
+    for group, keys in CLASSES.items():
+        check_section(values[group], keys, group, more=None)
+    check_section(values["data"], DATA, "data", more=("splits",))
+    check_section(values["paths"], PATHS, "paths")
+    check_section(values["task"], ("kind",), "task", more=None)
+    check_given(values["data"], "data.")
     for option, words in CHOICES.items():
         if values[option] not in words:
             raise ConfigError(option, values[option], f"one of {', '.join(words)}")
@@ -159,10 +171,7 @@ def check(values: Mapping[str, Any]) -> None:
         raise ConfigError("task.kind", kind, f"one of {', '.join(TASK_OPTIONS)}")
     if values["objective"] not in OBJECTIVES[kind]:
         raise ConfigError("objective", values["objective"], f"one of {', '.join(OBJECTIVES[kind])}")
-    for group, known_keys in KNOWN.items():
-        for name in values[group]:
-            if name not in known_keys and (group != "task" or name not in TASK_OPTIONS[kind]):
-                raise ConfigError(f"{group}.{name}", values[group][name], "no such option")
+    check_section(values["task"], TASK + TASK_OPTIONS[kind], "task")
     _check_numbers(values, "")
     for name in values["vectors"] or ():
         level, slash, pooling = str(name).partition("/")
@@ -177,6 +186,44 @@ def check(values: Mapping[str, Any]) -> None:
         unknown = unknown_options(node)
         if unknown:
             raise ConfigError(f"{path}.{unknown[0]}", node[unknown[0]], "no such option")
+
+
+def check_section(
+    section: Any, keys: Sequence[str], path: str = "", more: Sequence[str] | None = ()
+) -> None:
+    """Refuse a part of a config with a key too many or too few.
+
+    Args:
+        section: the part.
+        keys: that it has to have.
+        path: where it stands; "" is the root.
+        more: keys that it may have; None: any.
+
+    Raises:
+        ConfigError: the first of them, by its name.
+    """
+    dot = f"{path}." if path else ""
+    if not isinstance(section, Mapping):
+        raise ConfigError(path, section, f"options such as {dot}{keys[0]}")
+    for name in section:
+        if more is not None and name not in (*keys, *more):
+            raise ConfigError(f"{dot}{name}", section[name], "no such option")
+    for name in keys:
+        if name not in section:
+            raise ConfigError(f"{dot}{name}", None, "a value: it cannot be left out")
+
+
+def check_given(section: Mapping[str, Any], path: str = "") -> None:
+    """Refuse a config that leaves something to be said by its user.
+
+    Raises:
+        ConfigError: the first such option.
+    """
+    for name, value in section.items():
+        if value == MISSING:
+            raise ConfigError(f"{path}{name}", value, "a value: there is no usual one")
+        if isinstance(value, Mapping):
+            check_given(value, f"{path}{name}.")
 
 
 def _check_numbers(node: Any, path: str) -> None:

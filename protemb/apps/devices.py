@@ -88,7 +88,8 @@ def place(trainer: Mapping[str, Any], environment: Mapping[str, str] = os.enviro
         return Place(int(environment["RANK"]), int(environment["WORLD_SIZE"]))
     # Of the step: a batch script has the job's number of tasks, and is one process.
     tasks = int(environment.get("SLURM_STEP_NUM_TASKS", 1))
-    alone = trainer["devices"] == 1 and trainer["num_nodes"] == 1
+    # Also before the config is checked: an option may have been taken out.
+    alone = trainer.get("devices") == 1 and trainer.get("num_nodes") == 1
     return None if alone or tasks < 2 else Place(int(environment["SLURM_PROCID"]), tasks)
 
 

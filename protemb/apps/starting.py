@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 
 
@@ -34,10 +35,22 @@ def machine_errors() -> Iterator[None]:
         sys.excepthook, sys.unraisablehook = hooks
 
 
-def start(main: Callable[[], object]) -> None:
-    """Run an entry point of Hydra, which meets such errors too, before there is a job."""
+def start(main: Callable[[], object], *folders: Path) -> None:
+    """Run an entry point of Hydra, which meets such errors too, before there is a job.
+
+    Args:
+        main: the entry point.
+        folders: of the config's groups.
+    """
     from hydra.errors import HydraException
 
+    for word in sys.argv[1:]:
+        group, _, value = word.partition("=")
+        if value == "null" and any((folder / group).is_dir() for folder in folders):
+            # Hydra has a traceback for it that does not say which one it is.
+            expected = f"one of its choices, or ~{group} to do without it"
+            print(f"protemb: {group}: got null, expected {expected}", file=sys.stderr)
+            raise SystemExit(2)
     asked = "HYDRA_FULL_ERROR" in os.environ
     with machine_errors():
         try:

@@ -1,9 +1,11 @@
 """Every file in conf/ composes, and says nothing that its class would refuse."""
 
+import copy
 from pathlib import Path
 
 import pytest
 from hydra.errors import ConfigCompositionException
+from started import Started
 
 from protemb.apps.config import check, plain, unknown_options
 from protemb.apps.variants.config import check as check_grid
@@ -26,6 +28,8 @@ GRID_FILES = sorted(
 OPEN = {
     ("data", "fasta"): ["data.source.path=x.fasta"],
     ("data", "table"): ["data.source.path=x.csv"],
+    ("data", "residues"): ["data.source.path=x.fasta"],
+    ("data", "sequences"): ["data.source.path=x.fasta"],
     ("split", "time"): ["split.train_until=2010", "split.validation_until=2015"],
 }
 GRID_OPEN = {
@@ -72,3 +76,61 @@ def test_check_names_the_path_of_a_wrong_option(composed):
     values["callbacks"]["best"]["monitr"] = "x"
     with pytest.raises(ConfigError, match=r"callbacks\.best\.monitr: got 'x'"):
         check(values)
+
+
+def removals(values, path=""):
+    """Every option of a config that can be taken out, by its path."""
+    for name, value in values.items():
+        yield f"{path}{name}"
+        if isinstance(value, dict):
+            yield from removals(value, f"{path}{name}.")
+
+
+def without(values, path):
+    """A config without one option."""
+    *groups, name = path.split(".")
+    kept = copy.deepcopy(values)
+    section = kept
+    for group in groups:
+        section = section[group]
+    del section[name]
+    return kept
+
+
+@pytest.mark.parametrize("program", ["train", "variants"])
+def test_what_is_left_out_is_named_or_not_needed(composed, grid_config, tmp_path, program):
+    values = plain(composed() if program == "train" else grid_config(tmp_path))
+    refuse = check if program == "train" else check_grid
+    refuse(values)
+    refused = []
+    for path in removals(values):
+        try:
+            refuse(without(values, path))
+        except ConfigError as error:
+            assert error.option == path or path.startswith("encoders"), str(error)
+            refused.append(path)
+    assert set(values) <= set(refused)
+    if program == "train":
+        assert {"trainer.devices", "callbacks.best", "paths.cache", "task.hidden"} <= set(refused)
+        assert not {"trainer.gradient_clip_val", "callbacks.progress", "split.seed"} & set(refused)
+
+
+def test_what_is_left_open_is_named(composed):
+    with pytest.raises(ConfigError, match=r"data\.source\.path: got '\?\?\?', expected a value"):
+        check(plain(composed("data=fasta")))
+    values = plain(composed()) | {"split": "???"}  # what ~split leaves
+    with pytest.raises(ConfigError, match="split: got '\\?\\?\\?', expected options such as"):
+        check(values)
+
+
+@pytest.mark.parametrize(
+    ("program", "group"),
+    [("train.py", "network"), ("train.py", "launcher"), ("variants.py", "logger")],
+)
+def test_a_group_without_choice_is_one_line(program, group):
+    asked = Started(program, f"{group}=null", "--cfg", "job")
+    assert asked.wait() == 2
+    assert asked.said() == (
+        "",
+        f"protemb: {group}: got null, expected one of its choices, or ~{group} to do without it\n",
+    )

@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from protemb.apps.config import share_store, unknown_options
+from protemb.apps.config import check_given, check_section, share_store, unknown_options
 from protemb.errors import ConfigError
 from protemb.targets import target_nodes
 
@@ -71,16 +71,10 @@ def check(values: Mapping[str, Any]) -> None:
         ConfigError: a value out of range, or an option that is none.
         ForbiddenTarget: a `_target_` that is not on the list.
     """
-    for name in values:
-        if name not in {known.name for known in fields(VariantsConfig)}:
-            raise ConfigError(name, values[name], "no such option")
-    _check_given(values)
-    for group, known_keys in KNOWN.items():
-        if not isinstance(values[group], Mapping):
-            raise ConfigError(group, values[group], f"options such as {group}.{known_keys[0]}")
-        for name in values[group]:
-            if name not in known_keys:
-                raise ConfigError(f"{group}.{name}", values[group][name], "no such option")
+    check_section(values, [known.name for known in fields(VariantsConfig)])
+    check_given(values)
+    for group, keys in KNOWN.items():
+        check_section(values[group], keys, group)
     if values["resume"] not in ("auto", "never"):
         raise ConfigError("resume", values["resume"], "one of auto, never")
     for name, least in LEAST.items():
@@ -103,14 +97,6 @@ def check(values: Mapping[str, Any]) -> None:
         unknown = unknown_options(node)
         if unknown:
             raise ConfigError(f"{path}.{unknown[0]}", node[unknown[0]], "no such option")
-
-
-def _check_given(values: Mapping[str, Any], path: str = "") -> None:
-    for name, value in values.items():
-        if value == MISSING:
-            raise ConfigError(f"{path}{name}", value, "a value: there is no usual one")
-        if isinstance(value, Mapping):
-            _check_given(value, f"{path}{name}.")
 
 
 def _check_encoders(encoders: Any) -> None:
