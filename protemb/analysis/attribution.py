@@ -26,6 +26,7 @@ from torch import Tensor
 from protemb.errors import ConfigError, MissingExtra
 from protemb.models.batches import collate, padding_mask, plan_batches
 from protemb.models.classifier import SequenceClassifier
+from protemb.models.devices import inference
 from protemb.models.encoders import ResidueTable
 from protemb.sequences.tokens import TokenStore
 
@@ -128,7 +129,7 @@ def integrated_gradients(
             values_BL = values_BLD.detach().double().sum(2).cpu().numpy()
             for row, values_L in zip(rows[batch], values_BL, strict=True):
                 values[row] = values_L[: lengths[row]]
-            with torch.inference_mode():
+            with inference():
                 scores[rows[batch]] = score(states_BLD, *about).cpu()
                 baselines[rows[batch]] = score(baselines_BLD, *about).cpu()
         points[rows], steps = steps, 4 * steps
@@ -235,7 +236,7 @@ class _Score:
         baselines_BLD = torch.where(mask_BL[..., None], self.baseline_D, states_BLD)
         return states_BLD, baselines_BLD, (tokens_BL, batch.lengths_B, *chosen)
 
-    @torch.inference_mode()
+    @inference()
     def drops(self, row: np.ndarray, hidden_WL: np.ndarray, residues: int) -> np.ndarray:
         """How far the score of one record falls when each of the sets of residues is hidden."""
         states_1LD, _, about = self.inputs(row[None])

@@ -20,6 +20,7 @@ from protemb.apps.mirror import EpochMirror, log_config
 from protemb.apps.stopping import OwnSignals, signal_of
 from protemb.apps.tasks import Fitted
 from protemb.apps.tuning.pruning import reporters
+from protemb.models.devices import full_float32
 from protemb.training.checkpointing import WholeCheckpointIO
 from protemb.training.memory import freed_memory_kept
 
@@ -76,6 +77,7 @@ def fit(
             _interruptible(trainer),
             _flushed_subnormals(),
             freed_memory_kept(),
+            full_float32(),
             warnings.catch_warnings(),
         ):
             # A run that resumes finds its own checkpoints.

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from protemb.errors import ConfigError
+from protemb.models.devices import inference
 from protemb.models.encoders import Encoder
 from protemb.models.pieces import PIECE
 
@@ -38,7 +39,7 @@ class RoundedEncoder(Encoder):
         device = next(encoder.parameters()).device
         tokens_1L, lengths_1 = torch.zeros((1, 2), dtype=torch.long, device=device), [2]
         try:
-            with torch.inference_mode():
+            with inference():
                 self.encoder(tokens_1L, torch.tensor(lengths_1), self.levels)
         except (RuntimeError, NotImplementedError):
             expected = f"float32: on {device.type} this model cannot compute in {precision}"
@@ -65,7 +66,7 @@ class RoundedEncoder(Encoder):
             yield states_1CD.float()
 
 
-@torch.inference_mode()
+@inference()
 def deviation(exact: nn.Module, rounded: nn.Module, tokens: Sequence[Tensor]) -> float:
     """Largest difference of two embedders' vectors, as a share of the vector's length.
 

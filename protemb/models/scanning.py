@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from protemb.errors import ConfigError
+from protemb.models.devices import inference
 from protemb.models.encoders import Encoder
 from protemb.models.scanning_local import LocalWay, PlainWay
 from protemb.models.scanning_recurrent import SharedWay, Wanted
@@ -52,12 +53,12 @@ def shares(encoder: Encoder, level: str) -> str:
     reach = encoder.reach(level)
     if reach is not None:
         return f"window of ±{reach}"
-    with torch.inference_mode():
+    with inference():
         directions = len(streams_of(encoder, [level], 1))
     return (NOTHING, "prefix", "prefix and suffix")[directions]
 
 
-@torch.inference_mode()
+@inference()
 def scan_vectors(
     encoder: Encoder,
     tokens_L: np.ndarray,

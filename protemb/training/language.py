@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import MeanMetric
 
+from protemb.models.devices import inference
 from protemb.models.language import ResiduePredictor
 from protemb.sequences.masking import NO_TARGET
 from protemb.training.language_data import LanguageBatch, LanguageData
@@ -108,7 +109,7 @@ def score_records(
     sums = RecordSums.zeros(len(records_M))
     for planned in batches.plan(records_M, None):
         tokens, targets_BL, weight = batches.batch(planned, None)
-        with torch.inference_mode():
+        with inference():
             batch = (tokens.to(device), targets_BL.to(device), weight)
             nats_BL, right_BL = residue_nats(network, batch)
         rows = [place[int(record)] for record in planned]

@@ -18,6 +18,7 @@ import torch
 from protemb.claims import claim
 from protemb.files import content_key
 from protemb.models.batches import collate, plan_batches
+from protemb.models.devices import inference
 from protemb.models.encoders import Encoder
 from protemb.sequences.alphabet import Alphabet
 from protemb.variants.columns import Column, make_columns
@@ -149,7 +150,7 @@ def _rows(
     tokens = collate([store.distinct(sequence) for sequence in sequences_B], store.alphabet.size)
     places = requests.batch(sequences_B)
     levels = tuple(dict.fromkeys(column.level for column in columns))
-    with torch.inference_mode():
+    with inference():
         states = encoder(tokens.tokens_BL.to(device), tokens.lengths_B, levels)
         found = [column.rows(states[column.level], tokens.lengths_B, places) for column in columns]
     return np.concatenate(found, axis=1)

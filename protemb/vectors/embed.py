@@ -13,6 +13,7 @@ from torch import Tensor
 from protemb.errors import ConfigError
 from protemb.models.batches import TokenBatch, collate, plan_batches
 from protemb.models.classifier import SequenceClassifier
+from protemb.models.devices import inference
 from protemb.models.embedder import Embedder
 from protemb.sequences.tokens import TokenStore
 
@@ -55,7 +56,7 @@ def map_records(
             store.alphabet.size,
             None if positions_M is None else wanted_M2[firsts[batch], 1],
         )
-        with torch.inference_mode():
+        with inference():
             output_BD = compute(tokens.to(device)).cpu().numpy()
         if rows is None:
             rows = np.empty((len(distinct), output_BD.shape[1]), output_BD.dtype)
@@ -105,7 +106,7 @@ def embed_legacy(
         for start in range(0, len(store), size):
             here = range(start, min(start + size, len(store)))
             batch = collate([store.tokens(record) for record in here], store.alphabet.size)
-            with torch.inference_mode():
+            with inference():
                 vectors_BD = embedder(batch.tokens_BL.to(device), batch.lengths_B)
             rows.append(vectors_BD.float().cpu().numpy())
             if progress is not None:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from protemb.errors import OutOfMemory
 from protemb.models.batches import TokenBatch, collate, plan_batches
+from protemb.models.devices import inference
 from protemb.models.embedder import Embedder, is_long
 from protemb.sequences.tokens import TokenStore
 from protemb.vectors.log import RowLog
@@ -107,7 +108,7 @@ class EmbedJob:
         tokens = collate(
             [store.distinct(sequence) for sequence in sequences_B], store.alphabet.size
         ).to(self.device)
-        with torch.inference_mode():
+        with inference():
             if not self.per_residue:
                 yield _host(embedder(tokens.tokens_BL, tokens.lengths_B))
             elif is_long(embedder.encoder, tokens.tokens_BL, tokens.lengths_B):

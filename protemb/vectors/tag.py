@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from protemb.models.batches import collate, plan_batches
+from protemb.models.devices import inference
 from protemb.models.residue_tagger import ResidueTagger
 from protemb.sequences.tokens import TokenStore
 from protemb.vectors.embed import RESIDUES
@@ -42,7 +43,7 @@ def tag_records(
     for batch in plan_batches(store.lengths_N[distinct], residues=residues):
         tokens = collate([store.tokens(record) for record in distinct[batch]], store.alphabet.size)
         here = tokens.to(device)
-        with torch.inference_mode():
+        with inference():
             logits_BLC = tagger(here.tokens_BL, here.lengths_B)
             codes_BL = tagger.decode(logits_BLC, here.lengths_B).to(torch.uint8).cpu()
         for row, length, codes_L in zip(batch, tokens.lengths_B, codes_BL, strict=True):

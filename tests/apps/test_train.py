@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss
+from torch.nn.modules.module import register_module_forward_hook
 
 from protemb.apps.config import build
 from protemb.errors import ConfigError, Diverged
@@ -42,6 +43,19 @@ def die_in_epoch(monkeypatch):
         monkeypatch.setattr(History, "on_train_epoch_start", start)
 
     yield arm
+
+
+def test_all_of_a_run_is_computed_in_full_float32(train):
+    kinds, seen = (torch.backends.cudnn.rnn, torch.backends.cudnn.conv), []
+
+    def note(*_):
+        seen.append([kind.fp32_precision for kind in kinds])
+
+    for encoder in ("bilstm", "cnn"):
+        handle = register_module_forward_hook(note)
+        train(f"encoder={encoder}", "trainer.max_epochs=1", name=encoder)
+        handle.remove()
+    assert seen and all(each == ["ieee", "ieee"] for each in seen)
 
 
 def test_a_run_folder_holds_everything(train):

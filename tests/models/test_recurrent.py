@@ -122,14 +122,3 @@ def test_unknown_path_is_named():
     rnn = nn.LSTM(3, 4, batch_first=True)
     with pytest.raises(ConfigError, match="got 'fast', expected one of auto, packed, staircase"):
         run_recurrent(rnn, torch.randn(1, 2, 3), torch.tensor([2]), "fast")
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_cuda_equals_cpu():
-    torch.manual_seed(5)
-    rnn = nn.LSTM(10, 64, bidirectional=True, batch_first=True)
-    inputs_BLD, lengths_B = torch.randn(3, 50, 10), torch.tensor([50, 7, 1])
-    on_cpu = run_recurrent(rnn, inputs_BLD, lengths_B)
-    on_gpu = run_recurrent(rnn.cuda(), inputs_BLD.cuda(), lengths_B).cpu()
-    torch.testing.assert_close(on_gpu, on_cpu, rtol=0, atol=1e-5)

@@ -213,9 +213,9 @@ def score_rows(
 def write_contacts(options: argparse.Namespace) -> None:
     """Write the probabilities of contact, one data set per record."""
     import h5py
-    import torch
 
     from protemb.files import whole_file
+    from protemb.models.devices import inference
     from protemb.models.pretrained.contacts import ContactMap
     from protemb.models.pretrained.states import sequence_states
 
@@ -237,7 +237,7 @@ def write_contacts(options: argparse.Namespace) -> None:
         advance = stack.enter_context(counted_progress("contacts", total, 0))
         states = sequence_states(model.encoder, store, head.level, residues=options.residues)
         for sequence, states_LD in states:
-            with torch.inference_mode():
+            with inference():
                 _write_map(file, [store.id(n) for n in records[sequence]], head, states_LD)
             advance(len(states_LD))
     print(f"{len(store)} contact maps: {options.output}")

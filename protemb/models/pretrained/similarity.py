@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from protemb.errors import ConfigError
+from protemb.models.devices import inference
 from protemb.models.pretrained.states import LEVEL, ResidueStates
 
 METHODS = ("ssa", "ua", "me")
@@ -168,7 +169,7 @@ class Similarity:
         scores_P, first, first_LD = np.empty(len(distinct_P2)), -1, torch.empty(0)
         if self.method == "me" and firsts.means and seconds.means:
             return self._score_means(firsts, seconds, distinct_P2)[inverse_P]
-        with torch.inference_mode():
+        with inference():
             for place, (one, other) in enumerate(distinct_P2.tolist()):
                 if one != first:
                     first, first_LD = one, firsts.distinct(one)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from protemb.models.batches import collate, plan_batches
+from protemb.models.devices import inference
 from protemb.models.encoders.base import Encoder
 from protemb.sequences.tokens import TokenStore
 
@@ -34,7 +35,7 @@ def sequence_states(
     device, lengths_S = _device(encoder), store.lengths_S
     for batch in plan_batches(lengths_S, residues=residues):
         tokens = collate([store.distinct(s) for s in batch], store.alphabet.size).to(device)
-        with torch.inference_mode():
+        with inference():
             found = encoder(tokens.tokens_BL, tokens.lengths_B, (level,))[level].float()
         for sequence, states_LD in zip(batch.tolist(), found, strict=True):
             yield sequence, states_LD[: lengths_S[sequence]]
