@@ -73,15 +73,15 @@ class Training:
 class Plain(nn.Module):
     """Embedding, network and softmax over a padded batch."""
 
-    def __init__(self, network: str, packed: bool) -> None:
+    def __init__(self, network: str, packed: bool, hidden: int = 64) -> None:
         super().__init__()
-        self.packed, both = packed, network == "BiLSTM(64)"
+        self.packed, self.hidden, both = packed, hidden, network == "BiLSTM(64)"
         self.table = nn.Embedding(PADDING + 1, DIM, padding_idx=PADDING)
         if network == "mean":
-            self.rnn, self.dense = None, nn.Linear(DIM, 64)
+            self.rnn, self.dense = None, nn.Linear(DIM, hidden)
         else:
-            self.rnn = nn.LSTM(DIM, 64, batch_first=True, bidirectional=both)
-        self.head = nn.Linear(128 if both else 64, CLASSES)
+            self.rnn = nn.LSTM(DIM, hidden, batch_first=True, bidirectional=both)
+        self.head = nn.Linear(hidden * (1 + both), CLASSES)
 
     def forward(self, tokens_BL: Tensor, lengths_B: Tensor) -> Tensor:
         """Return logits. Unless packed, the right-to-left half reads the padding too."""
@@ -96,7 +96,7 @@ class Plain(nn.Module):
             )
         states_BLH, (finals_1BH, _) = self.rnn(states_BLD)
         if not self.packed:
-            lasts_BH = states_BLH[torch.arange(len(lengths_B)), lengths_B - 1, :64]
+            lasts_BH = states_BLH[torch.arange(len(lengths_B)), lengths_B - 1, : self.hidden]
             finals_1BH = [lasts_BH, *finals_1BH[1:]]
         return self.head(torch.cat(list(finals_1BH), dim=1))
 
