@@ -34,7 +34,7 @@ test: $(DEV) ## install what tests need and run them
 	$(PYTEST) --ignore tests/cluster --ignore tests/faults $(ARGS)
 
 stress: $(DEV) ## Slurm, hundreds of kills, full disks (as root, with the programs named in docs/development.md)
-	$(PYTEST) tests/cluster tests/faults $(ARGS)
+	$(PYTEST) --dist loadgroup tests/cluster tests/faults $(ARGS)
 
 next: $(DEV) ## the configuration and sweeps with the Hydra that comes next
 	$(BIN)/python -m pip install -q --upgrade --target $(VENV)/next --no-deps --pre $(NEXT)

@@ -7,7 +7,8 @@
 #   scripts/slurm_local.sh stop
 #
 # `start` starts what is not running yet, so it also brings back a node that was killed. Partition
-# `main` is the default; jobs in `urgent` preempt those in it, which Slurm puts back into the queue.
+# `main` is the default; jobs in `urgent` preempt those in it, which Slurm puts back into the queue, and
+# those in `spare`, which it ends at once.
 # CPUs and memory are what Slurm shares out; neither is checked or enforced. There is accounting,
 # since submitit learns from it alone that a job was killed. All listens on 127.0.0.1.
 #
@@ -126,6 +127,7 @@ END
   done >>"$DIR/slurm.conf"
   cat >>"$DIR/slurm.conf" <<END
 PartitionName=main Nodes=ALL Default=YES PriorityTier=1 GraceTime=20
+PartitionName=spare Nodes=ALL PriorityTier=1 PreemptMode=CANCEL
 PartitionName=urgent Nodes=ALL PriorityTier=2 PreemptMode=OFF
 END
 }

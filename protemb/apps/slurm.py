@@ -17,8 +17,11 @@ SHARED = (
 )
 """Options that submitit knows for every kind of cluster; the others are Slurm's own."""
 
+TAKEN = ("NODE_FAIL", "PREEMPTED")
+"""States of jobs that Slurm may have put into its queue again; that depends on its settings."""
+
 PAUSE = 15.0
-"""Seconds after which Slurm has put the jobs of a failed node into its queue again."""
+"""Seconds after which it has."""
 
 
 class JobLost(ProtembError, RuntimeError):
@@ -111,7 +114,7 @@ def ended(jobs: Sequence[Any], what: str = "jobs") -> Iterator[tuple[int, Any]]:
     left = dict(enumerate(jobs))
     with counted_progress(what, len(jobs), 0, what) as advance:
         while left:
-            over = {place: job for place, job in left.items() if job.done()}
+            over = {place: job for place, job in left.items() if job.done() or _taken(job)}
             back = _queued_again(over.values())
             found = [place for place, job in over.items() if job.job_id not in back]
             for place in found:
@@ -121,28 +124,32 @@ def ended(jobs: Sequence[Any], what: str = "jobs") -> Iterator[tuple[int, Any]]:
                 time.sleep(1)
 
 
-def _queued_again(jobs: Iterable[Any]) -> Collection[str]:
-    """Of jobs that submitit takes for ended, those that have left a failed node and go on.
+def _taken(job: Any) -> bool:
+    """Whether a job has lost its node to a failure, or to another job, without a result."""
+    return job.state in TAKEN and not job.task(0).paths.result_pickle.exists()
 
-    `sacct` shows the failure until such a job begins again, and submitit does not ask twice.
+
+def _queued_again(jobs: Iterable[Any]) -> Collection[str]:
+    """Of jobs that seem to have ended, those that have left their node and go on.
+
+    `sacct` shows the failure until such a job begins again. submitit would take a failed node for
+    the end, and wait for ever for a job that had to go for another and is not put back.
     """
-    failed = {
-        job.job_id
-        for job in jobs
-        if job.state == "NODE_FAIL" and not job.task(0).paths.result_pickle.exists()
-    }
-    if not failed:
+    taken = {job.job_id for job in jobs if _taken(job)}
+    if not taken:
         return ()
     time.sleep(PAUSE)
     command = ["squeue", "--me", "--noheader", "--array", "--format=%i"]
     asked = subprocess.run(command, capture_output=True, text=True, check=False)
-    return failed if asked.returncode else failed & set(asked.stdout.split())
+    return taken if asked.returncode else taken & set(asked.stdout.split())
 
 
 def _result(job: Any) -> Any:
     """What the job's first task returned."""
     from submitit.core.utils import FailedJobError, UncompletedJobError
 
+    if _taken(job):
+        return JobLost(job.job_id, job.state, str(job.task(0).paths.stderr))
     try:
         return job.task(0).result()
     except FailedJobError as error:

@@ -15,6 +15,8 @@ from protemb.cli import main, parser
 from protemb.errors import ConfigError
 from protemb.vectors.table import VectorTable
 
+pytestmark = pytest.mark.xdist_group("shards")
+
 RECORDS = 90
 
 

@@ -9,9 +9,10 @@ import torch
 from histories import history_of
 from started import Started
 
+from protemb.apps.slurm import JobLost, ended, submit
 from protemb.vectors.table import VectorTable
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("slurm")]
 
 # Epochs of some tenths of a second: long enough to be hit by a signal.
 EPOCHS = 50
@@ -142,6 +143,31 @@ def test_jobs_that_are_stopped_in_every_way_end_as_if_they_had_not_been(
 
 def output(folder, job):
     return (folder.parent / ".submitit" / job / f"{job}_0_log.out").read_text()
+
+
+def test_a_job_that_has_to_go_and_is_not_put_back_is_not_waited_for(
+    slurm, eventually, monkeypatch, tmp_path
+):
+    for name, value in slurm.environment.items():
+        monkeypatch.setenv(name, value)
+
+    def sleep_on(ready):
+        import signal
+        import time
+
+        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_IGN)
+        ready.touch()
+        time.sleep(600)
+
+    options = {"partition": "spare", "timeout_min": 5, "max_num_timeout": 0, "name": "stubborn"}
+    ready = tmp_path / "ready"
+    jobs = submit(sleep_on, [[ready]], tmp_path / "jobs", options)
+    eventually(ready.exists)
+    urgent = ["--partition=urgent", "--nodes=2", "--exclusive", "--wrap=true", "-o/dev/null"]
+    slurm.run("sbatch", *urgent)
+    ((place, lost),) = ended(jobs)
+    assert place == 0 and isinstance(lost, JobLost) and lost.state == "PREEMPTED"
 
 
 def test_tasks_of_a_job_train_one_run(start, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from kills import run_facts, write_proteins
 from started import Started
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("damage")]
 
 SMALL = [
     *("trainer=cpu", "trainer.enable_progress_bar=false", "trainer.max_epochs=2"),

@@ -64,4 +64,4 @@ def test_a_report(tmp_path):
         figures = sorted(path.name for path in (root / "sweep" / "report").iterdir())
         return report, figures
 
-    torment(Job(start, facts), tmp_path, kills=12)
+    torment(Job(start, facts), tmp_path, kills=8)

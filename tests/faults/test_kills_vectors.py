@@ -65,7 +65,7 @@ def test_merge(model, fasta, tmp_path):
     def facts(root):
         return (root / "merged.h5").read_bytes()
 
-    torment(Job(start, facts), tmp_path, kills=35)
+    torment(Job(start, facts), tmp_path, kills=39)
 
 
 def test_convert(source, tmp_path):
