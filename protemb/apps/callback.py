@@ -9,6 +9,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from protemb.apps.starting import leave_errors_alone, machine_errors
+from protemb.errors import ProtembError
 
 
 class SweepSummary(Callback):
@@ -39,7 +40,7 @@ class SweepSummary(Callback):
 
         try:
             well = finish_sweep(Path(config.hydra.sweep.dir), self.report)
-        except OSError as error:
+        except (OSError, ProtembError) as error:
             print(f"protemb: {error}", file=sys.stderr)
             sys.exit(2)
         except Exception:  # Hydra would make a warning of it, and end well

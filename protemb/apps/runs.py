@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import version
@@ -16,6 +16,7 @@ from typing import Any
 
 from protemb import __version__
 from protemb.claims import CLAIM, HeldElsewhere, claim
+from protemb.errors import InputError
 from protemb.files import content_key, hash_file, write_json
 
 RESULT = "result.json"
@@ -125,6 +126,20 @@ class RunFolder:
 def sweep_of(run: Path) -> Path:
     """The folder of a run's sweep; trials lie in SWEEP/trials/STUDY/NUMBER."""
     return run.parents[2] if run.parent.parent.name == TRIALS else run.parent
+
+
+def stored(path: Path, read: Callable[..., Any], **options: Any) -> Any:
+    """What a function of `pyarrow.parquet` reads from a file of a finished run.
+
+    Raises:
+        InputError: the file has gone or is damaged; no run ends without it.
+    """
+    try:
+        return read(path, **options)
+    except (OSError, ValueError) as error:  # pyarrow's own are of these kinds
+        kind = "missing" if isinstance(error, FileNotFoundError) else "damaged"
+        problem = f"{kind}; `resume=never` computes this run again"
+        raise InputError(str(path), problem) from error
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:

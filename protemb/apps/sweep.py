@@ -15,7 +15,7 @@ from rich.table import Table
 
 from protemb.analysis.figures import heatmap
 from protemb.apps.results import console
-from protemb.apps.runs import RESULT, read_result
+from protemb.apps.runs import RESULT, read_result, stored
 from protemb.apps.sweep_status import (
     FINISHED,
     RUNNING,
@@ -235,7 +235,8 @@ def _mean(rows: Sequence[Interval]) -> Interval:
 
 def _replicates(folder: Path) -> np.ndarray:
     """The run's score on its test part, followed by that of every bootstrap replicate."""
-    table = pq.read_table(folder / "predictions.parquet", filters=[("part", "==", "test")])
+    test = [("part", "==", "test")]
+    table = stored(folder / "predictions.parquet", pq.read_table, filters=test)
     names = [name for name in table.column_names if name.startswith("p(")]
     probabilities_NC = np.column_stack([table[name].to_numpy() for name in names])
     index = {name[2:-1]: c for c, name in enumerate(names)}

@@ -145,6 +145,22 @@ def test_unfinished_runs_are_told(copied):
     assert "run-05: failed out of memory" in (copied / "report.md").read_text()
 
 
+@pytest.mark.parametrize(("share", "what"), [(0, "damaged"), (0.6, "damaged"), (None, "missing")])
+def test_predictions_that_cannot_be_read_are_named(copied, capsys, share, what):
+    path = copied / "run-01" / "predictions.parquet"
+    whole = path.read_bytes()
+    path.unlink()
+    if share is not None:
+        path.write_bytes(whole[: int(share * len(whole))])
+    problem = f"{path}: {what}; `resume=never` computes this run again"
+    with pytest.raises(InputError) as caught:
+        make_report([copied], **QUICK)
+    assert str(caught.value) == problem
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["collect", str(copied)])
+    assert capsys.readouterr().err == f"protemb: {problem}\n"
+
+
 def test_without_its_data_a_report_compares_and_says_so(copied):
     for run in copied.iterdir():
         edit(run, lambda record: record["data"].update(fingerprint="another"))

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from protemb.analysis.alignment import RunPredictions
-from protemb.apps.runs import read_result
+from protemb.apps.runs import read_result, stored
 from protemb.errors import InputError
 
 # What makes a network another one; the split, the seed and the amount of data are told beside it.
@@ -133,10 +133,11 @@ def gather(folders: Sequence[Path]) -> Gathered:
         for path, record in found
         if record["status"] != "done"
     )
-    for run in runs:
-        if "unit" not in pq.read_schema(run.folder / "predictions.parquet").names:
+    columns = [stored(run.folder / "predictions.parquet", pq.read_schema).names for run in runs]
+    for run, present in zip(runs, columns, strict=True):
+        if "unit" not in present:
             raise InputError(str(run.folder), "made by an older protemb: train it again")
-    names = {_names(pq.read_schema(run.folder / "predictions.parquet").names) for run in runs}
+    names = set(map(_names, columns))
     if len(names) > 1:
         raise InputError(source, "runs with different classes")
     return Gathered(tuple(runs), unfinished, names.pop())
@@ -204,12 +205,13 @@ def predictions(runs: Iterable[Run], *, baselines: bool = True) -> list[RunPredi
     found: list[RunPredictions] = []
     seen: set[str] = set()
     for run in runs:
-        table = pq.read_table(run.folder / "predictions.parquet", filters=[("part", "==", "test")])
+        test = [("part", "==", "test")]
+        table = stored(run.folder / "predictions.parquet", pq.read_table, filters=test)
         found.append(_predictions(run.model, table, run.seed, run.part))
         path = run.folder / "baselines.parquet"
         if baselines and run.part not in seen and path.exists():
             seen.add(run.part)
-            rows = pq.read_table(path)
+            rows = stored(path, pq.read_table)
             for name in dict.fromkeys(rows["baseline"].to_pylist()):
                 chosen = rows.filter(pa.compute.equal(rows["baseline"], name))
                 found.append(_predictions(name, chosen, 0, run.part))
