@@ -1,6 +1,7 @@
 """The outermost layer of every command; light, as it is there for every command."""
 
 import os
+import select
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,14 +26,22 @@ def machine_errors() -> Iterator[None]:
     sys.excepthook, sys.unraisablehook = shown, ignored
     try:
         yield
-    except BrokenPipeError:
-        # The reader (head, less) has seen enough.
-        sys.stderr.close()
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _reader_has_gone():
+            sys.stderr.close()
+            return
         print(f"protemb: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     finally:
         sys.excepthook, sys.unraisablehook = hooks
+
+
+def _reader_has_gone() -> bool:
+    """Whether who read this process's output (head, less) has seen enough."""
+    outputs = select.poll()
+    for stream in (1, 2):
+        outputs.register(stream, 0)
+    return any(event & select.POLLERR for _, event in outputs.poll(0))
 
 
 def start(main: Callable[[], object], *folders: Path) -> None:

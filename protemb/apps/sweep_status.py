@@ -3,6 +3,7 @@
 import csv
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,11 +93,13 @@ def _first_line(text: str) -> str:
 
 def _epoch(folder: Path) -> str:
     """How far training is, where the CSV logger tells; empty where it does not."""
-    logs = sorted(folder.glob("logs/version_*/metrics.csv"), key=lambda path: path.stat().st_mtime)
     epochs: list[str] = []
-    if logs:
-        with open(logs[-1], newline="", encoding="utf-8") as handle:
-            epochs = [row["epoch"] for row in csv.DictReader(handle) if row.get("epoch")]
+    # A log may go while it is looked at: a run that begins anew sets the old one aside.
+    with suppress(FileNotFoundError):
+        logs = folder.glob("logs/version_*/metrics.csv")
+        if latest := max(logs, key=lambda path: path.stat().st_mtime, default=None):
+            with open(latest, newline="", encoding="utf-8") as handle:
+                epochs = [row["epoch"] for row in csv.DictReader(handle) if row.get("epoch")]
     if not epochs or not epochs[-1].isdecimal():
         return ""
     return f"epoch {int(epochs[-1]) + 1}{_of_epochs(folder)}"
