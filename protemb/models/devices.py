@@ -33,12 +33,18 @@ def full_float32() -> Iterator[None]:
     """
     cudnn: Any = torch.backends.cudnn
     kinds = cudnn.rnn, cudnn.conv
-    before = [kind.fp32_precision for kind in kinds]
+    before, allowed = [kind.fp32_precision for kind in kinds], None
+    # PyTorch's older interface can be read only while it agrees with the newer one.
+    with contextlib.suppress(RuntimeError):
+        allowed = cudnn.allow_tf32
+        cudnn.allow_tf32 = False
     for kind in kinds:
         kind.fp32_precision = "ieee"
     try:
         yield
     finally:
+        if allowed is not None:
+            cudnn.allow_tf32 = allowed
         for kind, precision in zip(kinds, before, strict=True):
             kind.fp32_precision = precision
 

@@ -45,6 +45,19 @@ def test_a_setting_is_taken_back(chosen):
     assert not torch.is_inference_mode_enabled()
 
 
+@pytest.mark.parametrize("allowed", [True, False])
+def test_both_interfaces_of_pytorch_agree(allowed):
+    cudnn = torch.backends.cudnn
+    before, cudnn.allow_tf32 = cudnn.allow_tf32, allowed
+    usual = settings()
+    with full_float32():
+        assert not cudnn.allow_tf32
+        with cudnn.flags(enabled=False):
+            pass
+    assert cudnn.allow_tf32 is allowed and settings() == usual
+    cudnn.allow_tf32 = before
+
+
 @pytest.fixture
 def seen():
     """Settings under which modules of any kind computed."""
