@@ -65,7 +65,7 @@ def test_merge(model, fasta, tmp_path):
     def facts(root):
         return (root / "merged.h5").read_bytes()
 
-    torment(Job(start, facts), tmp_path, kills=39)
+    torment(Job(start, facts), tmp_path, kills=45)
 
 
 def test_convert(source, tmp_path):
@@ -76,7 +76,7 @@ def test_convert(source, tmp_path):
     def facts(root):
         return {path.name: path.read_bytes() for path in (root / "ssa").iterdir()}
 
-    torment(Job(start, facts), tmp_path, kills=25)
+    torment(Job(start, facts), tmp_path, kills=31)
 
 
 def test_a_grid_of_variants(tmp_path):
