@@ -83,7 +83,8 @@ class StartedOutside:
                 self.plugins.append(SLURMEnvironment(auto_requeue=False))
             except RuntimeError as error:
                 raise ConfigError("the Slurm step", f"{found.size} tasks", str(error)) from error
-        node = {name: values["trainer"][name] for name in ("_target_", "num_nodes", *SHOWN)}
+        asked = values["trainer"]
+        node = {name: asked[name] for name in ("_target_", "num_nodes", *SHOWN) if name in asked}
         probe = open_trainer(node, logger=False, plugins=self.plugins)
         if probe.num_devices * probe.num_nodes != found.size:
             expected = f"{found.size} in all, since so many processes were started"

@@ -8,6 +8,7 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from protemb.errors import ConfigError
 from protemb.targets import locate, target_nodes
@@ -65,8 +66,16 @@ def share_store() -> ConfigStore:
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
-    """The config as resolved plain values."""
-    values = OmegaConf.to_container(cfg, resolve=True)
+    """The config as resolved plain values.
+
+    Raises:
+        ConfigError: a value refers to another one that is not there.
+    """
+    try:
+        values = OmegaConf.to_container(cfg, resolve=True)
+    except OmegaConfBaseException as error:
+        what, *_ = str(error).splitlines()
+        raise ConfigError(error.full_key or "config", None, f"a value ({what})") from None
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
 
@@ -116,7 +125,7 @@ TASK = ("kind", "objective", "objective_mode", "residues")
 DATA = ("name", "hint", "source")
 PATHS = ("root", "data", "cache", "runs")
 # Keys that are read here, whatever the class makes of them.
-TRAINER = ("num_nodes", "devices", "accelerator", "strategy", "precision", "enable_progress_bar")
+TRAINER = ("num_nodes", "devices", "strategy", "precision", "enable_progress_bar")
 CLASSES = {
     "trainer": ("_target_", *TRAINER),
     "split": ("_target_",),

@@ -129,7 +129,7 @@ def open_trainer(node: Mapping[str, Any], **options: Any) -> "pl.Trainer":
             warnings.filterwarnings("ignore", ".*AMP with fp16 is not supported on CPU")
             trainer: pl.Trainer = build(node, **options)
     except (MisconfigurationException, TypeError, ValueError) as error:
-        shown = ", ".join(f"{name}={node[name]}" for name in SHOWN)
+        shown = ", ".join(f"{name}={node[name]}" for name in SHOWN if name in node)
         raise ConfigError("trainer", shown, f"what this machine can do: {error}") from error
     if node["precision"] == "16-mixed" != trainer.precision:
         # Lightning takes another one; the record would not say what was computed.

@@ -136,8 +136,11 @@ def stored(path: Path, read: Callable[..., Any], **options: Any) -> Any:
     """
     try:
         return read(path, **options)
-    except (OSError, ValueError) as error:  # pyarrow's own are of these kinds
-        kind = "missing" if isinstance(error, FileNotFoundError) else "damaged"
+    except (OSError, ValueError) as error:  # pyarrow's own are of these kinds, without a number
+        missing = isinstance(error, FileNotFoundError)
+        if getattr(error, "errno", None) and not missing:
+            raise  # what the machine refuses
+        kind = "missing" if missing else "damaged"
         problem = f"{kind}; `resume=never` computes this run again"
         raise InputError(str(path), problem) from error
 

@@ -21,7 +21,7 @@ TAKEN = ("NODE_FAIL", "PREEMPTED")
 """States of jobs that Slurm may have put into its queue again; that depends on its settings."""
 
 PAUSE = 15.0
-"""Seconds after which it has."""
+"""Seconds within which Slurm has put such a job into its queue again."""
 
 
 class JobLost(ProtembError, RuntimeError):

@@ -54,11 +54,10 @@ def start(main: Callable[[], object], *folders: Path) -> None:
     from hydra.errors import HydraException
 
     for word in sys.argv[1:]:
-        group, _, value = word.partition("=")
-        if value == "null" and any((folder / group).is_dir() for folder in folders):
+        group, _, value = word.lstrip("/").partition("=")
+        if value.lower() == "null" and any((folder / group).is_dir() for folder in folders):
             # Hydra has a traceback for it that does not say which one it is.
-            expected = f"one of its choices, or ~{group} to do without it"
-            print(f"protemb: {group}: got null, expected {expected}", file=sys.stderr)
+            print(f"protemb: {group}: got null, expected one of its choices", file=sys.stderr)
             raise SystemExit(2)
     asked = "HYDRA_FULL_ERROR" in os.environ
     with machine_errors():

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger
 
 from protemb.apps.company import Company, company
@@ -42,10 +42,12 @@ def main(cfg: DictConfig) -> float | None:
     warnings.filterwarnings("ignore", "The `srun` command is available")
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     sweeping = HydraConfig.get().mode is RunMode.MULTIRUN
-    first = is_first_process(cfg.trainer)
+    # A group that was taken out is refused where the config is checked.
+    trainer = {} if OmegaConf.is_missing(cfg, "trainer") else cfg.trainer
+    first = is_first_process(trainer)
     try:
         if sweeping:
-            check_sweep(cfg.trainer)
+            check_sweep(trainer)
         with stoppable():
             return run(cfg)
     except (Interrupted, KeyboardInterrupt) as error:

@@ -29,24 +29,19 @@ def full_float32() -> Iterator[None]:
 
     PyTorch lets it, for recurrent networks and convolutions, on every GPU since NVIDIA's Ampere: an
     error of 1e-3, where vectors are to be exact to 1e-6. The setting is the process's, so it is
-    taken back.
+    taken back. Whoever has made one by `torch.backends.cudnn.rnn` or `.conv` keeps it.
     """
     cudnn: Any = torch.backends.cudnn
-    kinds = cudnn.rnn, cudnn.conv
-    before, allowed = [kind.fp32_precision for kind in kinds], None
-    # PyTorch's older interface can be read only while it agrees with the newer one.
-    with contextlib.suppress(RuntimeError):
-        allowed = cudnn.allow_tf32
-        cudnn.allow_tf32 = False
-    for kind in kinds:
-        kind.fp32_precision = "ieee"
+    try:
+        before = cudnn.allow_tf32
+    except RuntimeError:  # those two say something else
+        yield
+        return
+    cudnn.allow_tf32 = False
     try:
         yield
     finally:
-        if allowed is not None:
-            cudnn.allow_tf32 = allowed
-        for kind, precision in zip(kinds, before, strict=True):
-            kind.fp32_precision = precision
+        cudnn.allow_tf32 = before
 
 
 @contextlib.contextmanager

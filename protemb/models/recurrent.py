@@ -59,6 +59,11 @@ def run_recurrent(
 
 
 def _packed(rnn: nn.LSTM | nn.GRU, inputs_BLD: Tensor, lengths_B: Tensor) -> Tensor:
+    if inputs_BLD.is_cuda and torch.is_autocast_enabled("cuda"):
+        # For cuDNN's recurrent layers autocast has float16 alone, where small gradients vanish.
+        if torch.get_autocast_dtype("cuda") is not torch.float16:
+            with torch.autocast("cuda", enabled=False):
+                return _packed(rnn, inputs_BLD.float(), lengths_B)
     packed = pack_padded_sequence(inputs_BLD, lengths_B, batch_first=True, enforce_sorted=False)
     states_BLH, _ = pad_packed_sequence(
         rnn(packed)[0], batch_first=True, total_length=inputs_BLD.shape[1]

@@ -31,6 +31,9 @@ class TimeSplit(Splitter):
     validation_until: int
 
     def __post_init__(self) -> None:
+        for name in ("train_until", "validation_until"):
+            if type(getattr(self, name)) is not int:
+                raise ConfigError(f"split.{name}", getattr(self, name), "a year")
         if self.train_until >= self.validation_until:
             expected = f"a year after split.train_until={self.train_until}"
             raise ConfigError("split.validation_until", self.validation_until, expected)

@@ -7,7 +7,7 @@ import pytest
 from hydra.errors import ConfigCompositionException
 from started import Started
 
-from protemb.apps.config import check, plain, unknown_options
+from protemb.apps.config import build, check, plain, unknown_options
 from protemb.apps.variants.config import check as check_grid
 from protemb.errors import ConfigError
 from protemb.targets import target_nodes
@@ -118,9 +118,14 @@ def test_what_is_left_out_is_named_or_not_needed(composed, grid_config, tmp_path
 def test_what_is_left_open_is_named(composed):
     with pytest.raises(ConfigError, match=r"data\.source\.path: got '\?\?\?', expected a value"):
         check(plain(composed("data=fasta")))
-    values = plain(composed()) | {"split": "???"}  # what ~split leaves
-    with pytest.raises(ConfigError, match="split: got '\\?\\?\\?', expected options such as"):
-        check(values)
+    with pytest.raises(ConfigError, match=r"split\.train_until: got None, expected a year"):
+        build(plain(composed("split=time"))["split"])
+
+
+@pytest.mark.parametrize("group", ["data", "task", "trainer", "paths", "split", "callbacks"])
+def test_a_group_that_is_taken_out_is_named(composed, group):
+    with pytest.raises(ConfigError, match=rf"\b{group}\b"):
+        check(plain(composed(f"~{group}")))
 
 
 @pytest.mark.parametrize(
@@ -130,7 +135,11 @@ def test_what_is_left_open_is_named(composed):
 def test_a_group_without_choice_is_one_line(program, group):
     asked = Started(program, f"{group}=null", "--cfg", "job")
     assert asked.wait() == 2
-    assert asked.said() == (
-        "",
-        f"protemb: {group}: got null, expected one of its choices, or ~{group} to do without it\n",
-    )
+    assert asked.said() == ("", f"protemb: {group}: got null, expected one of its choices\n")
+
+
+def test_also_the_group_that_says_who_is_first():
+    asked = Started("train.py", "~trainer")
+    assert asked.wait() == 2
+    _, said = asked.said()
+    assert said.startswith("protemb: ") and "trainer" in said and said.count("\n") == 1

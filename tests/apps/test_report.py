@@ -11,6 +11,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 
 from protemb import cli
+from protemb.apps import runs
 from protemb.apps.report.gather import gather
 from protemb.apps.report.write import make_report
 from protemb.errors import InputError
@@ -159,6 +160,14 @@ def test_predictions_that_cannot_be_read_are_named(copied, capsys, share, what):
     with pytest.raises(SystemExit, match="2"):
         cli.main(["collect", str(copied)])
     assert capsys.readouterr().err == f"protemb: {problem}\n"
+
+
+def test_what_the_machine_refuses_is_not_called_damaged(tmp_path):
+    def read(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with pytest.raises(PermissionError):
+        runs.stored(tmp_path / "predictions.parquet", read)
 
 
 def test_without_its_data_a_report_compares_and_says_so(copied):

@@ -16,53 +16,49 @@ from protemb.models.pooling import MeanPooling
 from protemb.sequences.tokens import TokenStore
 from protemb.vectors.embed import embed_records
 
-KINDS = torch.backends.cudnn.rnn, torch.backends.cudnn.conv
+CUDNN = torch.backends.cudnn
 
 
-def settings():
-    return [kind.fp32_precision for kind in KINDS]
+@pytest.fixture(params=[True, False])
+def allowed(request):
+    """What PyTorch's older interface says; True is usual."""
+    before, CUDNN.allow_tf32 = CUDNN.allow_tf32, request.param
+    yield request.param
+    CUDNN.allow_tf32 = before
 
 
-@pytest.fixture
-def chosen():
-    """A setting of the user's own, which PyTorch has for one of the two alone."""
-    before = settings()
-    KINDS[0].fp32_precision, KINDS[1].fp32_precision = "ieee", "tf32"
-    yield ["ieee", "tf32"]
-    for kind, precision in zip(KINDS, before, strict=True):
-        kind.fp32_precision = precision
+def tf32():
+    return [kind.fp32_precision == "tf32" for kind in (CUDNN.rnn, CUDNN.conv)]
 
 
-def test_a_setting_is_taken_back(chosen):
+def test_a_setting_is_taken_back(allowed):
     with full_float32():
-        assert settings() == ["ieee", "ieee"]
-    assert settings() == chosen
+        assert not CUDNN.allow_tf32 and tf32() == [False, False]
+        with full_float32(), CUDNN.flags(enabled=False):
+            pass
+        assert tf32() == [False, False]
+    assert tf32() == [allowed, allowed]
     with pytest.raises(ZeroDivisionError), inference():
-        assert torch.is_inference_mode_enabled()
-        assert settings() == ["ieee", "ieee"]
+        assert torch.is_inference_mode_enabled() and tf32() == [False, False]
         1 / 0  # noqa: B018
-    assert settings() == chosen
+    assert CUDNN.allow_tf32 is allowed and tf32() == [allowed, allowed]
     assert not torch.is_inference_mode_enabled()
 
 
-@pytest.mark.parametrize("allowed", [True, False])
-def test_both_interfaces_of_pytorch_agree(allowed):
-    cudnn = torch.backends.cudnn
-    before, cudnn.allow_tf32 = cudnn.allow_tf32, allowed
-    usual = settings()
+def test_what_was_chosen_for_one_kind_stays():
+    before = CUDNN.rnn.fp32_precision
+    CUDNN.rnn.fp32_precision = "ieee"
     with full_float32():
-        assert not cudnn.allow_tf32
-        with cudnn.flags(enabled=False):
-            pass
-    assert cudnn.allow_tf32 is allowed and settings() == usual
-    cudnn.allow_tf32 = before
+        assert tf32() == [False, True]
+    assert tf32() == [False, True]
+    CUDNN.rnn.fp32_precision = before
 
 
 @pytest.fixture
 def seen():
     """Settings under which modules of any kind computed."""
     found = []
-    handle = register_module_forward_hook(lambda *_: found.append(settings()))
+    handle = register_module_forward_hook(lambda *_: found.append(CUDNN.allow_tf32))
     yield found
     handle.remove()
 
@@ -71,7 +67,7 @@ def seen():
 def test_embedding_computes_so(encoder, seen):
     store = TokenStore.from_sequences([("a", "MKV"), ("b", "ACDEF")])
     embed_records(Embedder(encoder, MeanPooling), store, np.arange(2))
-    assert seen and all(each == ["ieee", "ieee"] for each in seen)
+    assert seen and not any(seen)
 
 
 def test_nothing_of_the_package_computes_otherwise():

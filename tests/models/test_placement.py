@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from elsewhere import CUDA, Elsewhere, MixedDevices, Placing, move
+from torch.nn.utils.rnn import pack_padded_sequence
 
 from protemb.models.batches import collate, padding_mask
 from protemb.models.embedder import Embedder
@@ -128,6 +129,24 @@ def test_pairs(method, batch):
     assert_same_in_both_places(scorer, compute)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_recurrent_layers_are_rounded_to_what_was_asked_for_or_not_at_all(dtype, batch):
+    """For them autocast has float16 alone; that it would take it for bfloat16 goes unsaid."""
+    encoder, seen = move(RecurrentEncoder(hidden_dim=6)), []
+    encoder.rnn.register_forward_hook(lambda *_: seen.append(torch.is_autocast_enabled("cuda")))
+    before = torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda")
+    torch.set_autocast_enabled("cuda", True)
+    torch.set_autocast_dtype("cuda", dtype)
+    try:
+        with Placing():
+            here = batch.to(CUDA)
+            encoder(here.tokens_BL, here.lengths_B)
+    finally:
+        torch.set_autocast_enabled("cuda", before[0])
+        torch.set_autocast_dtype("cuda", before[1])
+    assert seen == [dtype is torch.float16]
+
+
 def test_what_a_gpu_refuses_is_refused():
     """Else the tests above could not fail."""
     with Placing():
@@ -139,6 +158,10 @@ def test_what_a_gpu_refuses_is_refused():
             lambda: there.numpy(),
             lambda: torch.cat([there, here]),
             lambda: torch.arange(3) == there,
+            lambda: torch.stack([there[0], here[0]]),
+            lambda: there.index_put((torch.tensor([0]),), here[:1]),
+            lambda: here.index_put((there[:1].long(),), here[:1]),
+            lambda: pack_padded_sequence(there[:, None, None], there.long()),
         ):
             with pytest.raises(MixedDevices):
                 refused()

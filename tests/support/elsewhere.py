@@ -13,15 +13,12 @@ from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map
 
 CUDA = torch.device("cuda", 0)
-# Operations that take tensors of both places on a real GPU as well: copies; indices and the sizes
-# of packed batches in host memory.
-BOTH = (
-    "aten._to_copy",
-    "aten.copy_",
-    "aten.index.",
-    "aten.index_put",
-    "aten._pack_padded_sequence",
-)
+# Operations that take tensors of both places on a real GPU as well.
+COPIES = ("aten._to_copy", "aten.copy_")
+# Of what is elsewhere, with indices or lengths in host memory.
+INDEXED = ("aten.index.", "aten.index_put", "aten._index_put_impl", "aten._pack_padded_sequence")
+# A number may be in host memory, but for these.
+JOINING = ("aten.cat", "aten.stack")
 # Composed of others in C++, which make their results where the numbers really are.
 COMPOSED = ("pad_sequence", "_pad_packed_sequence")
 
@@ -53,13 +50,12 @@ class Elsewhere(Tensor):
         """Compute with the numbers; what comes out is elsewhere as well."""
         kwargs, name = kwargs or {}, str(func)
         tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
-        mixed = [x for x in tensors if not isinstance(x, Elsewhere) and x.dim()]
         # Formulas of derivatives make their zeros in C++ too.
-        forward = torch._C._current_autograd_node() is None
-        if mixed and forward and not name.startswith(BOTH):
-            raise MixedDevices(f"{name}: {[(type(x).__name__, tuple(x.shape)) for x in tensors]}")
-        if name.startswith("aten.index.") and not isinstance(args[0], Elsewhere):
-            raise MixedDevices(f"{name}: an index that is elsewhere")
+        if torch._C._current_autograd_node() is None and not name.startswith(COPIES):
+            checked = [args[0], *args[2:]] if name.startswith(INDEXED) else tensors
+            _check_one_place(name, checked)
+        if name.startswith("aten._pack_padded_sequence") and isinstance(args[1], Elsewhere):
+            raise MixedDevices(f"{name}: lengths that are elsewhere")
         with _disable_current_modes():
             found = func(*tree_map(_here, args), **tree_map(_here, kwargs))
         if name.startswith("aten._local_scalar_dense"):
@@ -70,6 +66,14 @@ class Elsewhere(Tensor):
         given = {id(x.here): x for x in tensors if isinstance(x, Elsewhere)}
         given |= {id(x): x for x in tensors if not isinstance(x, Elsewhere)}
         return tree_map(lambda x: given.get(id(x)) if id(x) in given else _there(x), found)
+
+
+def _check_one_place(name: str, values: list[Any]) -> None:
+    tensors = [x for x in tree_leaves(values) if isinstance(x, Tensor)]
+    for x in tensors:
+        if not isinstance(x, Elsewhere) and (x.dim() or name.startswith(JOINING)):
+            shapes = [(type(each).__name__, tuple(each.shape)) for each in tensors]
+            raise MixedDevices(f"{name}: {shapes}")
 
 
 class _Moved(torch.autograd.Function):
