@@ -46,7 +46,8 @@ def expand(config: DictConfig) -> dict[str, list[str]]:
 def _names(config: DictConfig, points: list[list[str]]) -> list[str]:
     config = copy.deepcopy(config)
     names = []
-    with read_write(config), open_dict(config):
+    # Hydra 1.4 closes `hydra` by itself.
+    with read_write(config.hydra), open_dict(config.hydra):
         for number, point in enumerate(points):
             config.hydra.overrides.task = point
             config.hydra.job.num = number
