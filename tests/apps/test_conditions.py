@@ -129,7 +129,7 @@ def test_the_matched_network_is_as_large_as_the_lstm(composed):
 def test_the_question_is_one_command(tmp_path):
     """A sweep of experiment=question ends with its report; `protemb report` says the same."""
     command = [str(ROOT / "train.py"), "experiment=question"]
-    command += ["network=question_mean,question_lstm", "split=unique", "seed=0,1"]
+    command += ["network=question_mean,question_lstm", "split=unique,group", "seed=0,1"]
     command += ["trainer=cpu", "task.hidden=4"]
     command += ["data.source.sequences_per_host=40", "trainer.max_epochs=1", "replicates=20"]
     command += [f"hydra.sweep.dir={tmp_path / 'sweep'}", "trainer.enable_progress_bar=false"]
@@ -140,4 +140,4 @@ def test_the_question_is_one_command(tmp_path):
     told = " ".join(out[out.index("Report: ") :].split())
     for sentence in json.loads((tmp_path / "sweep" / "report.json").read_text())["verdict"]:
         assert " ".join(sentence.split()) in told
-    assert len(list((tmp_path / "sweep").glob("*/predictions.parquet"))) == 4
+    assert len(list((tmp_path / "sweep").glob("*/predictions.parquet"))) == 8

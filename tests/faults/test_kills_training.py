@@ -45,7 +45,7 @@ def test_a_sweep(tmp_path):
     def start(root):
         return Started("train.py", *SWEEP, f"paths.root={root}", session=True)
 
-    torment(Job(start, sweep_facts), tmp_path, kills=30)
+    torment(Job(start, sweep_facts), tmp_path, kills=40)
 
 
 def test_a_report(tmp_path):
@@ -64,4 +64,4 @@ def test_a_report(tmp_path):
         figures = sorted(path.name for path in (root / "sweep" / "report").iterdir())
         return report, figures
 
-    torment(Job(start, facts), tmp_path, kills=6)
+    torment(Job(start, facts), tmp_path, kills=12)

@@ -68,7 +68,9 @@ def test_gradients_are_those_of_a_cpu():
             states_BLH = run_recurrent(rnn, inputs_BLD.to(device), lengths_B)
             states_BLH.square().sum().backward()
         found.append([states_BLH, *(weight.grad for weight in rnn.parameters())])
-    for one, other in zip(*found, strict=True):
+    (states_BLH, *gradients), (theirs_BLH, *others) = found
+    torch.testing.assert_close(theirs_BLH.cpu(), states_BLH, rtol=0, atol=1e-5)
+    for one, other in zip(gradients, others, strict=True):
         torch.testing.assert_close(other.cpu(), one.cpu(), rtol=1e-4, atol=1e-4)
 
 
